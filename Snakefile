@@ -1,0 +1,47 @@
+# What `snakemake all` runs: the exact audit, meta-training, evaluation, and from their tables the
+# figures and the claims. Settings: config/; how it runs: profiles/; rules: workflow/rules/; what
+# the rules call: `metarl --help`.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# A file given with --configfile replaces the default one: merged, the default's environments would
+# join its own.
+if not workflow.configfiles:
+
+    configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+# `pip install -r requirements.txt` is all that a bare run needs; this is the Python that its pins
+# are tested on, for those who run the jobs in containers (--software-deployment-method apptainer).
+container: "docker://python:3.11"
+
+
+include: "workflow/rules/common.smk"
+
+
+# The tables stand beside the figures so that they are made anew where they are absent, though the
+# figures exist: paper_figures/ is part of the repository, results/ is not.
+rule all:
+    default_target: True
+    input:
+        AUDIT_TABLES,
+        TRAINING_TABLES,
+        EVALUATION_TABLES,
+        expand(
+            f"{FIGURES}/{{figure}}.{{format}}",
+            figure=["exact_audit", "learning_curves", "adaptation"],
+            format=["svg", "png"],
+        ),
+        expand(f"{FIGURES}/claims.{{format}}", format=["md", "json"]),
+
+
+include: "workflow/rules/audit.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/claims.smk"

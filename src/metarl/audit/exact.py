@@ -1,0 +1,258 @@
+"""The exact audit: bias and variance of an estimator with no sampling error.
+
+theta' depends on a sample of N trajectories through its counts alone, which are Multinomial(N, p_theta) over the M
+distinct trajectories. So every composition of N into M counts goes on the task axis, the M trajectories on the
+trajectory axis with weights = counts / N, and the outer batch is enumerated with weights p_theta'(trajectory). The
+production estimator code then returns g_hat for every possible sample, and
+
+    bias = || E[g_hat] - grad J_N ||,   variance = E || g_hat - E[g_hat] ||^2,   J_N(theta) = E[V(theta')].
+
+grad J_N itself comes from automatic differentiation of J_N, not from any estimator. Everything is float64.
+"""
+
+import itertools
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from scipy.special import gammaln
+
+from metarl.adaptation import adapt
+from metarl.audit.problems import FiniteProblem, problem
+from metarl.errors import InputError
+from metarl.estimators import Estimator, estimator, meta_gradient
+from metarl.outer_optimizers import clipped_gradient
+from metarl.policies import log_prob
+from metarl.settings import InnerSettings
+from metarl.storage import write_parquet
+from metarl.trajectories import Trajectories
+
+CHUNK = 8192  # compositions a compiled call: bounds memory, and one shape means one compilation
+MOST_COMPOSITIONS = 5_000_000  # minutes on one core; beyond that enumeration is not the tool
+
+
+def compositions(total: int, parts: int) -> np.ndarray:
+    """All ways to write `total` as an ordered sum of `parts` non-negative integers: [C, parts]."""
+    bars = itertools.combinations(range(total + parts - 1), parts - 1)
+    bars = np.fromiter(itertools.chain.from_iterable(bars), np.int64).reshape(-1, parts - 1)
+    edges = np.pad(bars, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, total + parts - 1)))
+    return np.diff(edges, axis=1) - 1
+
+
+def log_multinomial(counts: np.ndarray) -> np.ndarray:
+    """log of the number of samples with these counts [C, M]: [C]."""
+    return gammaln(counts.sum(axis=1) + 1) - gammaln(counts + 1).sum(axis=1)
+
+
+class ExactAudit:
+    """The compiled functions of one problem; the sample size is an argument, so each compiles once.
+
+    Args:
+      finite: the problem.
+      entries: the estimators.
+    """
+
+    def __init__(self, finite: FiniteProblem, entries: Sequence[Estimator]):
+        self.problem = finite
+        self.entries = entries
+        self.settings = InnerSettings(finite.inner_learning_rate, "trajectories")
+        self._observations = tf.constant(finite.observations, tf.float64)
+        self._actions = tf.constant(finite.actions, tf.float64)
+        self._rewards = tf.constant(finite.rewards, tf.float64)
+        self.gradients = tf.function(self._gradients, jit_compile=True)
+        self.values = tf.function(self._values, jit_compile=True)
+        self.estimand = tf.function(self._estimand, jit_compile=True)
+
+    def _batch(
+        self, parameters: tf.Tensor, weights: tf.Tensor, sample_size: tf.Tensor
+    ) -> Trajectories:
+        """All M trajectories for every row of `parameters` [K, P], with the given weights [K, M]."""
+
+        def every_task(x: tf.Tensor) -> tf.Tensor:
+            return tf.broadcast_to(x, [parameters.shape[0], *x.shape])
+
+        observations = every_task(self._observations)
+        rewards = every_task(self._rewards)
+        return Trajectories(
+            observations=observations,
+            actions=every_task(self._actions),
+            advantages=tf.cumsum(rewards, axis=-1, reverse=True),
+            rewards=rewards,
+            score_rewards=rewards,
+            mask=tf.ones_like(rewards),
+            behaviour=self.problem.policy.outputs(parameters, observations),
+            weights=weights,
+            sample_size=sample_size,
+        )
+
+    def _log_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+        """log p(trajectory) under parameters [K, P]: [K, M]."""
+        tasks = parameters.shape[0]
+        observations = tf.broadcast_to(self._observations, [tasks, *self._observations.shape])
+        actions = tf.broadcast_to(self._actions, [tasks, *self._actions.shape])
+        return tf.reduce_sum(
+            log_prob(self.problem.policy, parameters, observations, actions), axis=-1
+        )
+
+    def _copies(self, counts: tf.Tensor) -> tf.Tensor:
+        return tf.repeat(tf.constant(self.problem.parameters)[None], counts.shape[0], axis=0)
+
+    def _adapted(self, parameters: tf.Tensor, counts: tf.Tensor) -> tuple[Trajectories, tf.Tensor]:
+        """The pre-update batch with these counts [K, M], and theta' [K, P]."""
+        sample_size = tf.reduce_sum(counts[0])
+        batch = self._batch(parameters, counts / sample_size, sample_size)
+        return batch, adapt(self.problem.policy, parameters, batch, self.settings)
+
+    def _true_values(self, adapted: tf.Tensor) -> tf.Tensor:
+        """V(theta') [K], in closed form."""
+        returns = tf.reduce_sum(self._rewards, axis=-1)
+        return tf.linalg.matvec(tf.exp(self._log_probabilities(adapted)), returns)
+
+    def _values(self, counts: tf.Tensor) -> tf.Tensor:
+        _, adapted = self._adapted(self._copies(counts), counts)
+        return self._true_values(adapted)
+
+    def _gradients(self, counts: tf.Tensor, value_baseline: tf.Tensor) -> list[tf.Tensor]:
+        """g_hat of every estimator for every sample: a list of [K, P]."""
+        parameters = self._copies(counts)
+        batch, adapted = self._adapted(parameters, counts)
+        outer_batch = self._batch(
+            adapted, tf.exp(self._log_probabilities(adapted)), batch.sample_size
+        )
+
+        def outer_gradient(after: tf.Tensor, outer: Trajectories) -> tf.Tensor:
+            return clipped_gradient(self.problem.policy, after, outer, "trajectories", clip=None)
+
+        return [
+            meta_gradient(
+                self.problem.policy,
+                entry,
+                parameters,
+                [batch, outer_batch],
+                self.settings,
+                outer_gradient,
+                value_baseline=tf.fill([counts.shape[0]], value_baseline),
+            )
+            for entry in self.entries
+        ]
+
+    def _estimand(self, counts: tf.Tensor, log_ways: tf.Tensor) -> tf.Tensor:
+        """These samples' part of grad J_N: the gradient of sum_c p_theta(c) V(theta'(theta, c)), [P]."""
+        parameters = self._copies(counts)
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            _, adapted = self._adapted(parameters, counts)
+            log_probability = tf.reduce_sum(counts * self._log_probabilities(parameters), axis=-1)
+            expected = tf.exp(log_ways + log_probability) * self._true_values(adapted)
+            objective = tf.reduce_sum(expected)
+        return tf.reduce_sum(tape.gradient(objective, parameters), axis=0)
+
+    def sample_probabilities(self, counts: np.ndarray) -> np.ndarray:
+        """p_theta(counts), [C] from [C, M]."""
+        parameters = tf.constant(self.problem.parameters)[None]
+        return np.exp(
+            log_multinomial(counts) + counts @ self._log_probabilities(parameters).numpy()[0]
+        )
+
+    def run(self, sample_size: int) -> list[dict]:
+        """One row an estimator: bias, relative bias, variance and ||grad J_N|| at N = `sample_size`.
+
+        Raises:
+          InputError: N < 1, or more samples than can be enumerated.
+        """
+        require_enumerable(self.problem, sample_size)
+        counts = compositions(sample_size, len(self.problem.rewards)).astype(np.float64)
+        probabilities = self.sample_probabilities(counts)
+        log_ways = log_multinomial(counts)
+        values = np.concatenate([self.values(part).numpy()[:size] for part, size in chunks(counts)])
+        mean_value = tf.constant(probabilities @ values)
+        truth = np.zeros_like(self.problem.parameters)
+        gradients = [[] for _ in self.entries]
+        for (part, size), (ways, _) in zip(chunks(counts), chunks(log_ways, -np.inf), strict=True):
+            truth += self.estimand(part, ways).numpy()
+            for collected, result in zip(gradients, self.gradients(part, mean_value), strict=True):
+                collected.append(result.numpy()[:size])
+        rows = []
+        for entry, collected in zip(self.entries, gradients, strict=True):
+            estimates = np.concatenate(collected)
+            mean = probabilities @ estimates
+            bias = np.linalg.norm(mean - truth)
+            rows.append(
+                {
+                    "problem": self.problem.name,
+                    "estimator": entry.name,
+                    "sample_size": sample_size,
+                    "bias": bias,
+                    "relative_bias": bias / np.linalg.norm(truth),
+                    "variance": probabilities @ np.square(estimates - mean).sum(axis=1),
+                    "gradient_norm": np.linalg.norm(truth),
+                }
+            )
+        return rows
+
+
+def chunks(x: np.ndarray, padding: float | None = None) -> Iterator[tuple[tf.Tensor, int]]:
+    """`x` in chunks of one fixed length, the last one filled up, each with its number of real rows.
+
+    Padding defaults to the first row, which is valid input whose result is dropped.
+    """
+    for start in range(0, len(x), CHUNK):
+        part = x[start : start + CHUNK]
+        missing = CHUNK - len(part)
+        filling = (
+            np.repeat(x[:1], missing, axis=0) if padding is None else np.full(missing, padding)
+        )
+        yield tf.constant(np.concatenate([part, filling])), len(part)
+
+
+def require_enumerable(finite: FiniteProblem, sample_size: int) -> None:
+    """Raises InputError for an N that cannot be enumerated."""
+    from math import comb
+
+    if sample_size < 1:
+        raise InputError(f"sample size is {sample_size}; give an integer >= 1")
+    number = comb(sample_size + len(finite.rewards) - 1, len(finite.rewards) - 1)
+    if number > MOST_COMPOSITIONS:
+        raise InputError(
+            f"sample size {sample_size} on {finite.name} has {number} distinct samples; at most "
+            f"{MOST_COMPOSITIONS} can be enumerated, give a smaller one"
+        )
+
+
+def audit(name: str, estimators: Sequence[str], sample_sizes: Sequence[int], output: Path) -> None:
+    """Audits estimators on one problem and writes a tidy parquet.
+
+    Args:
+      name: of the problem.
+      estimators: names of the catalogue.
+      sample_sizes: the N.
+      output: parquet file with columns problem, estimator, sample_size, bias, relative_bias, variance, gradient_norm.
+
+    Raises:
+      InputError: an unknown name or an N that cannot be enumerated; nothing is written.
+    """
+    finite = problem(name)
+    entries = [estimator(given) for given in estimators]
+    for given, values in (("estimator", estimators), ("sample size", sample_sizes)):
+        if not values:
+            raise InputError(f"no {given} given; give at least one")
+        if len(set(values)) < len(values):
+            raise InputError(
+                f"a {given} is given twice among {' '.join(map(str, values))}; give each once"
+            )
+    for sample_size in sample_sizes:
+        require_enumerable(finite, sample_size)
+    exact = ExactAudit(finite, entries)
+    rows, started = [], time.monotonic()
+    for done, sample_size in enumerate(sorted(sample_sizes), start=1):
+        rows += exact.run(sample_size)
+        elapsed = time.monotonic() - started
+        print(
+            f"{name}: N = {sample_size}, {done}/{len(sample_sizes)}, {elapsed:.0f} s",
+            file=sys.stderr,
+        )
+    write_parquet(pd.DataFrame(rows), output)

@@ -1,0 +1,112 @@
+"""How much of the machine's physics throughput the training loop keeps."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+
+import gymnasium
+import mujoco
+import numpy as np
+from mujoco.rollout import Rollout
+
+from metarl.environments import make
+from metarl.environments.mujoco_batch import MujocoVectorEnv
+
+ENVIRONMENT = "HalfCheetahDir"
+TASKS, TRAJECTORIES, HORIZON = 20, 20, 100
+SEED = 0
+REPEATS = 3
+SEGMENTS = 10
+
+
+def bench(threads: int) -> dict:
+    """Measures raw physics and the vector environment on the same recorded actions.
+
+    The two take turns in short segments, so that whatever else the machine does slows both alike.
+
+    Args:
+      threads: of both.
+
+    Returns:
+      raw_env_steps_per_second: frame_skip mj_step calls are one environment step.
+      vector_env_steps_per_second: the same simulations through `step`.
+      ratio_vector_to_raw: of the two.
+      settings, versions: what was run.
+
+    Raises:
+      InputError: threads is not a positive integer.
+    """
+    environment = make(ENVIRONMENT, TASKS, TRAJECTORIES, HORIZON, threads)
+    actions = np.random.default_rng(SEED).uniform(
+        -1.0, 1.0, (HORIZON, *environment.action_space.shape)
+    )
+    raw_segments = np.array_split(np.arange(environment.num_envs), SEGMENTS)
+    vector_segments = np.array_split(actions, SEGMENTS)
+    raw = vector = 0.0
+    for _ in range(REPEATS):
+        environment.reset(seed=SEED)
+        run_raw = raw_physics(environment, actions, threads)
+        for environments, steps in zip(raw_segments, vector_segments, strict=True):
+            raw += seconds(run_raw, environments)
+            vector += seconds(step_through, environment, steps)
+    count = REPEATS * HORIZON * environment.num_envs
+    return {
+        "raw_env_steps_per_second": count / raw,
+        "vector_env_steps_per_second": count / vector,
+        "ratio_vector_to_raw": raw / vector,
+        "settings": {
+            "environment": ENVIRONMENT,
+            "tasks": TASKS,
+            "trajectories": TRAJECTORIES,
+            "horizon": HORIZON,
+            "threads": threads,
+            "cpus": os.cpu_count(),
+            "repeats": REPEATS,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "gymnasium": gymnasium.__version__,
+            "mujoco": mujoco.__version__,
+        },
+    }
+
+
+def seconds(function: Callable, *arguments) -> float:
+    """The wall-clock time of one call."""
+    started = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - started
+
+
+def raw_physics(
+    environment: MujocoVectorEnv, actions: np.ndarray, threads: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """mj_step in a loop over each simulation, on the thread pool of mujoco.rollout.
+
+    Args:
+      environment: a newly reset environment; its states are where the simulations start.
+      actions: [T, num_envs, A].
+      threads: of the pool.
+
+    Returns:
+      A function that runs the simulations of some environments, given by index [n], over all T
+      steps, and returns their last states (time, qpos, qvel), [n, 1 + nq + nv].
+    """
+    batch, pool = environment.batch, Rollout(nthread=threads)
+    starts = np.column_stack([batch.bind("time"), batch.bind("qpos"), batch.bind("qvel")])
+    controls = np.repeat(actions.transpose(1, 0, 2), environment.frame_skip, axis=1)
+    data = [mujoco.MjData(environment.model) for _ in range(threads)]
+
+    def run(indices: np.ndarray) -> np.ndarray:
+        states, _ = pool.rollout(environment.model, data, starts[indices], controls[indices])
+        return states[:, -1]
+
+    return run
+
+
+def step_through(environment: MujocoVectorEnv, actions: np.ndarray) -> None:
+    """Steps every environment through actions [t, num_envs, A]."""
+    for action in actions:
+        environment.step(action)

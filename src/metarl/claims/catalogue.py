@@ -1,0 +1,326 @@
+"""The claims, one function each: `Evidence -> Claim`, in the order of the page."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from metarl.claims.measurements import (
+    FAILS,
+    HOLDS,
+    REPORTED,
+    UNBIASED,
+    UNTESTED,
+    Evidence,
+    Measurement,
+    adaptation_gains,
+    audit_commands,
+    bias_floor,
+    final_return_differences,
+    largest_bias,
+    slope,
+    whole_slope_below,
+)
+
+GRADIENT = "the gradient of J_N(theta) = E[V(theta')], theta' adapted on N trajectories"
+RETURN = "E[V(theta')] over the task distribution, as the mean return after adaptation"
+WITH_BIAS_FLOOR = ("maml", "fomaml", "lvc", "emaml")  # possibly: which do is measured
+LISTED_IN_SUMMARY = 4
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement, who makes it, how it is judged, and what was measured.
+
+    Attributes:
+      id: short name, also the anchor on the page.
+      statement: one sentence.
+      source: "paper" or "ours".
+      estimand: what is estimated.
+      level: "exact" (enumerated, no sampling noise) or "training".
+      criterion: in words, with the declared numbers.
+      measurements: what the verdict rests on.
+      figure: its name, if it shows the evidence.
+      commands: what measures it again.
+      remarks: what a reader should know.
+    """
+
+    id: str
+    statement: str
+    source: str
+    estimand: str
+    level: str
+    criterion: str
+    measurements: Sequence[Measurement] = ()
+    figure: str | None = None
+    commands: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+
+    @property
+    def judged(self) -> list[Measurement]:
+        return [each for each in self.measurements if each.outcome != REPORTED]
+
+    @property
+    def verdict(self) -> str:
+        """One measurement that fails decides; one that could not be made leaves it open."""
+        outcomes = {each.outcome for each in self.judged}
+        if FAILS in outcomes:
+            return "not reproduced"
+        return "reproduced" if outcomes == {HOLDS} else "untested"
+
+    @property
+    def measured(self) -> str:
+        """What was measured, in one line."""
+        if not self.judged:
+            return "nothing"
+        if len(self.judged) <= LISTED_IN_SUMMARY:
+            several = len({each.subject for each in self.judged}) > 1
+            numbers: dict[str, list[str]] = {}
+            for each in self.judged:
+                where = f"{each.place}, {each.subject}" if several else each.place
+                numbers.setdefault(each.quantity, []).append(f"{each.number} ({where})")
+            return "; ".join(f"{name} {', '.join(found)}" for name, found in numbers.items())
+        outcomes = [each.outcome for each in self.judged]
+        untested = outcomes.count(UNTESTED)
+        return f"{outcomes.count(HOLDS)} of {len(outcomes)} hold" + (
+            f", {untested} untested" if untested else ""
+        )
+
+
+def _exact_claim(evidence: Evidence, estimators: Sequence[str], **fields) -> Claim:
+    """A Claim with what all claims on the exact audit share."""
+    return Claim(
+        estimand=GRADIENT,
+        level="exact",
+        figure="exact_audit",
+        commands=audit_commands(evidence, estimators),
+        **fields,
+    )
+
+
+def unbiased_variance(evidence: Evidence) -> Claim:
+    low = evidence.criteria["variance_slope_unbiased_min"]
+    high = evidence.criteria["variance_slope_unbiased_max"]
+    measurements = []
+    for problem in evidence.problems:
+        measurements += [
+            slope(evidence, problem, UNBIASED, "variance", lambda value: low <= value <= high),
+            largest_bias(evidence, problem, UNBIASED),
+        ]
+    return _exact_claim(
+        evidence,
+        [UNBIASED],
+        id="1",
+        statement="Unbiased meta-gradient estimates have variance Theta(N).",
+        source="paper",
+        criterion=f"slope of the variance in [{low:g}, {high:g}], on each problem",
+        measurements=measurements,
+    )
+
+
+def lsf_bias(evidence: Evidence) -> Claim:
+    bound = evidence.criteria["lsf_bias_slope_max"]
+    return _exact_claim(
+        evidence,
+        ["lsf"],
+        id="2-bias",
+        statement="The linearized score function estimate (LSF) has bias O(1/sqrt N).",
+        source="paper",
+        criterion=f"slope of the relative bias <= {bound:g}, on each problem",
+        measurements=[
+            slope(evidence, problem, "lsf", "relative_bias", lambda value: value <= bound)
+            for problem in evidence.problems
+        ],
+        remarks=["O(1/sqrt N) is an upper bound: a bias that falls faster fulfils it."],
+    )
+
+
+def lsf_variance(evidence: Evidence) -> Claim:
+    bound = evidence.criteria["lsf_variance_slope_max"]
+    return _exact_claim(
+        evidence,
+        ["lsf"],
+        id="2-variance",
+        statement="LSF has variance O(1/N).",
+        source="paper",
+        criterion=f"slope of the variance <= {bound:g}, on each problem",
+        measurements=[
+            slope(evidence, problem, "lsf", "variance", lambda value: value <= bound)
+            for problem in evidence.problems
+        ],
+    )
+
+
+def practical_exact(evidence: Evidence) -> Claim:
+    bias = evidence.criteria["lsf_bias_slope_max"]
+    variance = evidence.criteria["practical_variance_slope_max"]
+    estimators = ("dice", *WITH_BIAS_FLOOR)
+    measurements = []
+    for problem in evidence.problems:
+        measurements += [
+            slope(evidence, problem, "dice", "relative_bias", lambda value: value <= bias),
+            *(
+                slope(evidence, problem, name, "variance", lambda value: value <= variance)
+                for name in estimators
+            ),
+            *(bias_floor(evidence, problem, name, bias) for name in WITH_BIAS_FLOOR),
+        ]
+    floors = [
+        f"{each.subject} ({each.place})" for each in measurements if "; bias floor" in each.note
+    ]
+    return _exact_claim(
+        evidence,
+        estimators,
+        id="3-exact",
+        statement="Practical algorithms implement variants of LSF: biased, with its low variance.",
+        source="paper",
+        criterion=(
+            f"slope of the variance <= {variance:g} for {', '.join(estimators)}; dice with the"
+            f" bias of LSF too, slope of the relative bias <= {bias:g}; on each problem"
+        ),
+        measurements=measurements,
+        remarks=[
+            (
+                f"A bias floor is a slope of the relative bias above {bias:g}: the bias does not"
+                " vanish at the rate that the paper gives LSF. Floors are reported, not judged."
+            ),
+            f"Bias floors found: {', '.join(floors) or 'none'}.",
+        ],
+    )
+
+
+def practical_training(evidence: Evidence) -> Claim:
+    return Claim(
+        id="3-training",
+        statement="Practical, biased estimates train better than the unbiased estimate.",
+        source="paper",
+        estimand=RETURN,
+        level="training",
+        criterion=(
+            "final return (mean of the last fifth of the iterations) minus that of the unbiased"
+            " estimate, paired over seeds: lower end of the interval > 0, for each estimate in"
+            " each environment"
+        ),
+        measurements=final_return_differences(evidence),
+        figure="learning_curves",
+        commands=["snakemake all --forcerun train"],
+        remarks=[
+            (
+                "A difference between two algorithms is due to their estimates only as far as they"
+                " share all other settings."
+            )
+        ],
+    )
+
+
+def convergence(evidence: Evidence) -> Claim:
+    return Claim(
+        id="4",
+        statement=(
+            "SGD with LSF converges to stationary points with a better dependence on N than with"
+            " unbiased estimates, for large N."
+        ),
+        source="paper",
+        estimand="the norm of the gradient of J_N along plain SGD, against N and iterations",
+        level="training",
+        criterion="none declared",
+        remarks=[
+            (
+                "No run here tests it. That needs plain SGD to near convergence at many sample"
+                " sizes N, with the exact gradient norm along the way; the training runs use one N"
+                " and another outer optimizer, and know no exact gradient."
+            )
+        ],
+    )
+
+
+def leave_one_out(evidence: Evidence) -> Claim:
+    bias = evidence.criteria["leave_one_out_relative_bias_max"]
+    variance = evidence.criteria["leave_one_out_variance_slope_max"]
+    name = "leave_one_out"
+    measurements = []
+    for problem in evidence.problems:
+        measurements += [
+            largest_bias(evidence, problem, name, lambda value: value <= bias),
+            slope(evidence, problem, name, "variance", lambda value: value <= variance),
+        ]
+    return _exact_claim(
+        evidence,
+        [name],
+        id="leave-one-out",
+        statement="The leave-one-out estimate is exactly unbiased, with variance O(1/N).",
+        source="ours",
+        criterion=(
+            f"relative bias <= {bias:g} at every N and slope of the variance <= {variance:g},"
+            " on each problem"
+        ),
+        measurements=measurements,
+    )
+
+
+def lsf_bias_is_sharper(evidence: Evidence) -> Claim:
+    bound = evidence.criteria["lsf_bias_slope_max"]
+    return _exact_claim(
+        evidence,
+        ["lsf"],
+        id="lsf-bias-rate",
+        statement="Where V is smooth, the bias of LSF is O(1/N): sharper than the paper's bound.",
+        source="ours",
+        criterion=(
+            f"whole interval of the slope of the relative bias below {bound:g}, on each problem"
+        ),
+        measurements=[
+            whole_slope_below(evidence, problem, "lsf", "relative_bias", bound)
+            for problem in evidence.problems
+        ],
+        remarks=["The criterion judges `sharper`; O(1/N) is a slope of -1, to compare with."],
+    )
+
+
+def baseline(evidence: Evidence) -> Claim:
+    bound = evidence.criteria["baseline_variance_slope_max"]
+    name = "unbiased_baseline"
+    measurements = []
+    for problem in evidence.problems:
+        measurements += [
+            slope(evidence, problem, name, "variance", lambda value: value <= bound),
+            largest_bias(evidence, problem, name),
+        ]
+    return _exact_claim(
+        evidence,
+        [name],
+        id="baseline",
+        statement="A baseline alone takes the variance of the unbiased estimate to O(1).",
+        source="ours",
+        criterion=f"slope of the variance <= {bound:g}, on each problem",
+        measurements=measurements,
+    )
+
+
+def adaptation_pays(evidence: Evidence) -> Claim:
+    return Claim(
+        id="adaptation",
+        statement="After meta-training, one inner step raises the return on held-out tasks.",
+        source="ours",
+        estimand=f"{RETURN}, minus the return before",
+        level="training",
+        criterion=(
+            "return after one inner step minus before, paired over seeds: lower end of the"
+            " interval > 0, for each algorithm in each environment"
+        ),
+        measurements=adaptation_gains(evidence),
+        figure="adaptation",
+        commands=["snakemake all --forcerun evaluate"],
+    )
+
+
+CLAIMS: tuple[Callable[[Evidence], Claim], ...] = (
+    unbiased_variance,
+    lsf_bias,
+    lsf_variance,
+    practical_exact,
+    practical_training,
+    convergence,
+    leave_one_out,
+    lsf_bias_is_sharper,
+    baseline,
+    adaptation_pays,
+)

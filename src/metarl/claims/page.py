@@ -1,0 +1,182 @@
+"""The two files: claims.json to compute with, claims.md to read."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+
+from metarl.audit import rates
+from metarl.claims.catalogue import Claim
+from metarl.claims.measurements import Evidence, Measurement
+
+
+def hash_criteria(criteria: Mapping[str, float]) -> str:
+    """SHA-256 of the criteria as JSON with sorted keys: shows whether one of them was moved."""
+    return hashlib.sha256(json.dumps(dict(criteria), sort_keys=True).encode()).hexdigest()
+
+
+def to_json(claims: Sequence[Claim], criteria: Mapping[str, float]) -> str:
+    """The content of claims.json; null stands for a number that does not exist."""
+    content = {
+        "criteria": dict(criteria),
+        "criteria_sha256": hash_criteria(criteria),
+        "claims": [_claim_to_dict(claim) for claim in claims],
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _claim_to_dict(claim: Claim) -> dict:
+    return {
+        "id": claim.id,
+        "statement": claim.statement,
+        "source": claim.source,
+        "estimand": claim.estimand,
+        "level": claim.level,
+        "criterion": claim.criterion,
+        "verdict": claim.verdict,
+        "measured": claim.measured,
+        "measurements": [_measurement_to_dict(each) for each in claim.measurements],
+        "figure": claim.figure,
+        "commands": list(claim.commands),
+        "remarks": list(claim.remarks),
+    }
+
+
+def _measurement_to_dict(measurement: Measurement) -> dict:
+    def finite(number: float) -> float | None:
+        return number if math.isfinite(number) else None
+
+    return {
+        "place": measurement.place,
+        "subject": measurement.subject,
+        "quantity": measurement.quantity,
+        "value": finite(measurement.value),
+        "low": finite(measurement.low),
+        "high": finite(measurement.high),
+        "outcome": measurement.outcome,
+        "note": measurement.note,
+    }
+
+
+def to_markdown(claims: Sequence[Claim], evidence: Evidence) -> str:
+    """The content of claims.md: a table of verdicts, how to read it, each claim in detail."""
+    confidence = evidence.criteria["confidence"]
+    lines = [
+        "# Claims",
+        "",
+        _describe(evidence),
+        "",
+        *_table(
+            ["claim", "statement", "by", "verdict", "measured"],
+            [
+                [
+                    f"[{claim.id}](#claim-{claim.id})",
+                    claim.statement,
+                    claim.source,
+                    f"**{claim.verdict}**",
+                    claim.measured,
+                ]
+                for claim in claims
+            ],
+        ),
+        "",
+        *_how_to_read(evidence),
+    ]
+    for claim in claims:
+        lines += ["", *_details(claim, confidence)]
+    return "\n".join(lines) + "\n"
+
+
+def _describe(evidence: Evidence) -> str:
+    """What the verdicts rest on, in one sentence each."""
+    training = evidence.training
+    runs = len(training[["environment", "algorithm", "seed"]].drop_duplicates())
+    scale = ", ".join(
+        _count(training[column].nunique(), column)
+        for column in ("environment", "algorithm", "seed")
+    )
+    return (
+        "The paper is Tang, *Biased Gradient Estimate with Drastic Variance Reduction for Meta"
+        " Reinforcement Learning*, ICML 2022; N is the number of inner-loop trajectories of a task."
+        f" The verdicts rest on exact audits of {_count(len(evidence.problems), 'problem')} and on"
+        f" {_count(runs, 'training run')}" + (f" ({scale})." if runs else ".")
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _how_to_read(evidence: Evidence) -> list[str]:
+    reproduced = (
+        "Reproduced: every judged measurement fulfils the criterion. Not reproduced: one does not."
+        " Untested: one could not be made, or there is none."
+    )
+    slopes = (
+        f"A slope is that of a straight line on log-log axes, over the last {rates.OCTAVES} octaves"
+        " of N. Exact audits have no sampling noise: the slope itself is judged, and its interval"
+        " says how straight the line is."
+    )
+    returns = (
+        "Intervals of returns are percentile bootstrap intervals over seeds. With three seeds such"
+        " an interval is about their range."
+    )
+    divergence = (
+        "A return that is not finite, of a run that diverged, counts as the worst return seen in"
+        " its environment."
+    )
+    commands = (
+        "`snakemake` commands run the default scale; `--configfile config/paper.yaml` is another."
+    )
+    criteria = f"SHA-256 of the declared criteria: `{hash_criteria(evidence.criteria)}`."
+    notes = (reproduced, slopes, returns, divergence, commands, criteria)
+    return ["## How to read this page", "", *(f"- {note}" for note in notes)]
+
+
+def _details(claim: Claim, confidence: float) -> list[str]:
+    figure = f"[{claim.figure}]({claim.figure}.svg)" if claim.figure else "none"
+    lines = [
+        f"## Claim {claim.id}",
+        "",
+        f"> {claim.statement}",
+        "",
+        f"- Claimed by: {claim.source}",
+        f"- Estimand: {claim.estimand}",
+        f"- Level: {claim.level}",
+        f"- Criterion: {claim.criterion}",
+        f"- Verdict: **{claim.verdict}**",
+        f"- Figure: {figure}",
+    ]
+    if claim.remarks:
+        lines += ["", " ".join(claim.remarks)]
+    if claim.measurements:
+        heads = [
+            "where",
+            "what",
+            "quantity",
+            "value",
+            f"{confidence:.4g} interval",
+            "outcome",
+            "note",
+        ]
+        rows = [
+            [
+                each.place,
+                each.subject,
+                each.quantity,
+                each.number,
+                each.interval,
+                each.outcome,
+                each.note,
+            ]
+            for each in claim.measurements
+        ]
+        lines += ["", *_table(heads, rows)]
+    if claim.commands:
+        lines += ["", "Measure it again:", "", "```bash", *claim.commands, "```"]
+    return lines
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    cells = [heads, ["---"] * len(heads), *rows]
+    return [f"| {' | '.join(row)} |" for row in cells]

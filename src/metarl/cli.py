@@ -1,0 +1,271 @@
+"""The command line: `metarl COMMAND`. Typed dataclasses become flags; a command imports its module when it runs."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from metarl.errors import InputError, RunError
+from metarl.settings import TrainingSettings
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow without the lines that it writes past Python's sys.stderr while it loads."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow_probability
+
+        _ = tensorflow_probability.distributions  # both packages load lazily
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@dataclass(frozen=True)
+class Estimators:
+    """Prints the catalogue: every estimator with its score weight W and its source."""
+
+    def run(self) -> None:
+        load_tensorflow()
+        from metarl.estimators.catalogue import table
+
+        print(table())
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Exact bias and variance of estimators on a finite problem, by enumeration of every sample."""
+
+    problem: str
+    """bandit or chain."""
+    estimators: tuple[str, ...]
+    """Names of `metarl estimators`."""
+    sample_sizes: tuple[int, ...]
+    """The inner sample sizes N."""
+    output: Path
+    """Parquet file: problem, estimator, sample_size, bias, relative_bias, variance, gradient_norm."""
+
+    def run(self) -> None:
+        load_tensorflow()
+        from metarl.audit.exact import audit
+
+        audit(self.problem, self.estimators, self.sample_sizes, self.output)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Meta-trains one run. An interrupted run goes on from its checkpoint and ends in the same bytes."""
+
+    settings: tyro.conf.OmitArgPrefixes[TrainingSettings]
+    output: Path
+    """Parquet file of the learning curve."""
+    policy: Path
+    """File (.npz) of the final policy."""
+    checkpoints: Path
+    """Folder of checkpoints."""
+    tensorboard: Path | None = None
+    """Folder of TensorBoard scalars."""
+    threads: int = 1
+    """Threads of the physics; results do not depend on them."""
+
+    def run(self) -> None:
+        load_tensorflow()
+        from metarl.training import train
+
+        train(
+            self.settings,
+            self.output,
+            self.policy,
+            self.checkpoints,
+            self.tensorboard,
+            self.threads,
+        )
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Returns on held-out tasks after 0, 1, 2, ... inner steps of a trained policy."""
+
+    policy: Path
+    """File (.npz) that `metarl train` wrote."""
+    output: Path
+    """Parquet file: algorithm, environment, estimator, seed, task, inner_step, mean_return."""
+    tasks: int = 20
+    """K, held-out tasks."""
+    trajectories: int = 20
+    """N, trajectories a task and inner step."""
+    inner_steps: int = 3
+    """The most inner steps."""
+    threads: int = 1
+    """Threads of the physics; results do not depend on them."""
+
+    def run(self) -> None:
+        load_tensorflow()
+        from metarl.evaluation import evaluate
+
+        evaluate(
+            self.policy, self.output, self.tasks, self.trajectories, self.inner_steps, self.threads
+        )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Draws one figure as STEM.svg and STEM.png from tidy parquet files."""
+
+    name: tyro.conf.Positional[str]
+    """exact_audit, learning_curves or adaptation."""
+    inputs: tuple[Path, ...]
+    """Parquet files of `audit exact`, `train` or `evaluate`."""
+    output: Path
+    """The pictures' path without ending."""
+
+    def run(self) -> None:
+        from metarl.figures import draw
+
+        draw(self.name, self.inputs, self.output)
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Holds the claims against their declared criteria; writes claims.md and claims.json."""
+
+    criteria: str
+    """The criteria as a JSON object, as declared in the configuration."""
+    audit: tuple[Path, ...]
+    """Parquet files of `audit exact`."""
+    training: tuple[Path, ...]
+    """Parquet files of `train`."""
+    evaluation: tuple[Path, ...]
+    """Parquet files of `evaluate`."""
+    output: Path
+    """Folder of claims.md and claims.json."""
+
+    def run(self) -> None:
+        from metarl.claims import write_claims
+
+        try:
+            criteria = json.loads(self.criteria)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"--criteria is not JSON ({error}); give an object of numbers"
+            ) from error
+        write_claims(criteria, self.audit, self.training, self.evaluation, self.output)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measures throughput in one run: raw physics, the vector environment, and their ratio."""
+
+    output: Path
+    """JSON file."""
+    threads: int = os.cpu_count() or 1
+    """Threads of the physics."""
+
+    def run(self) -> None:
+        from metarl.bench import bench
+        from metarl.storage import write_text
+
+        write_text(json.dumps(bench(self.threads), indent=2) + "\n", self.output)
+
+
+COMMANDS = {
+    "estimators": Estimators,
+    "audit exact": Exact,
+    "train": Train,
+    "evaluate": Evaluate,
+    "figure": Figure,
+    "claims": Claims,
+    "bench": Bench,
+}
+
+
+def usage() -> str:
+    """The commands, a line each."""
+    width = max(map(len, COMMANDS))
+    lines = [
+        f"  metarl {name:<{width}}  {(command.__doc__ or '').splitlines()[0]}"
+        for name, command in COMMANDS.items()
+    ]
+    return "\n".join(["usage: metarl COMMAND ... (metarl COMMAND --help for its flags)", *lines])
+
+
+def split_command(arguments: list[str]) -> tuple[str, list[str]]:
+    """The command's name, of one or two words, and its arguments.
+
+    Raises:
+      InputError: no such command.
+    """
+    for words in (2, 1):
+        name = " ".join(arguments[:words])
+        if name in COMMANDS:
+            return name, arguments[words:]
+    given = f"unknown command {' '.join(arguments[:1])!r}" if arguments else "no command given"
+    raise InputError(f"{given}; choose one of {', '.join(COMMANDS)}")
+
+
+def parse(name: str, arguments: list[str]):
+    """The command's dataclass, filled from its flags.
+
+    Raises:
+      InputError: flags that do not fit, with tyro's page of explanation cut down to a line.
+    """
+    page = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(page):
+            return tyro.cli(COMMANDS[name], prog=f"metarl {name}", args=arguments)
+    except SystemExit as stop:
+        if stop.code == 0:  # --help
+            raise
+        lines = [
+            line.strip(" \u2500\u2502\u256d\u256e\u2570\u256f-")
+            for line in page.getvalue().splitlines()
+        ]
+        end = next(
+            (i for i, line in enumerate(lines) if line.startswith(("Argument help", "For full"))),
+            None,
+        )
+        text = " ".join(line for line in lines[1:end] if line)
+        if text.startswith("Missing"):
+            text = "missing " + ", ".join(
+                re.findall(r"--[a-z-]+", page.getvalue().split("Unrecog")[0])[:-1]
+            )
+        raise InputError(f"{text}; see metarl {name} --help") from None
+
+
+def main() -> None:
+    """Runs a command. Bad input: one line on stderr and exit status 2. A failed run: one line and status 1."""
+    arguments = sys.argv[1:]
+    if arguments in (["--help"], ["-h"]):
+        print(usage())
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # One TensorFlow thread: the same bits on any machine load, and jobs side by side do not fight for cores.
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    try:
+        name, rest = split_command(arguments)
+        parse(name, rest).run()
+    except InputError as error:
+        sys.exit(stop(error, 2))
+    except RunError as error:
+        sys.exit(stop(error, 1))
+    except KeyboardInterrupt:
+        sys.exit(stop("interrupted; what was written stays valid, run again to go on", 130))
+
+
+def stop(message: object, status: int) -> int:
+    """Prints the message as one line on stderr; returns the exit status."""
+    print("metarl: " + " ".join(str(message).split()), file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""HalfCheetah tasks of ProMP (Rothfuss et al. 2019): run in a direction, or at a velocity."""
+
+from abc import abstractmethod
+
+import numpy as np
+
+from metarl.environments.mujoco_batch import MujocoVectorEnv
+
+START_NOISE = 0.1
+CONTROL_COST = 0.05
+
+
+class HalfCheetah(MujocoVectorEnv):
+    """The half-cheetah that both task distributions share.
+
+    State, reward and start noise follow the repository jonasrothfuss/ProMP (commit 93ae339e), files
+    meta_policy_search/envs/mujoco_envs/half_cheetah_rand_direc.py and half_cheetah_rand_vel.py;
+    actions go through meta_policy_search/envs/normalized_env.py there. Reward: a task's running
+    reward, from the displacement of the root over the step, minus 0.05 sum a^2 of the clipped
+    action. Observations: qpos[1:] [8] and qvel [9]; cbfinn/maml_rl adds the torso's position, so
+    returns of the two are not comparable. Start: the model's pose + U[-0.1, 0.1] per coordinate,
+    velocities 0.1 N(0, 1).
+
+    Deviations from the published definition:
+      - MuJoCo 4 and the half_cheetah.xml of Gymnasium's v5 environments, for mujoco-py and gym's
+        model: those are no longer maintained. Physics differs between MuJoCo versions, so returns
+        do too.
+      - Actions are clipped to [-1, 1] as they are. ProMP's wrapper divides them by 10 first (its
+        normalization_scale), so that its unit-variance policies explore with a tenth of the torque.
+        In maml_rl the wrapper (rllab/envs/normalized_env.py) clips to [-1, 1], as here.
+      - Start states come from the seed given to reset; ProMP never seeds its environments.
+    """
+
+    preset = "promp2018"
+    task_size = 1
+    model_file = "half_cheetah.xml"
+    frame_skip = 5
+    observation_size = 17
+
+    def _start_states(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        noise = generator.uniform(-START_NOISE, START_NOISE, (self.num_envs, self.model.nq))
+        velocities = START_NOISE * generator.standard_normal((self.num_envs, self.model.nv))
+        return self.model.qpos0 + noise, velocities
+
+    def _observe(self) -> np.ndarray:
+        return np.concatenate([self._qpos[:, 1:], self._qvel], axis=1)
+
+    def _reward(self, previous_qpos: np.ndarray, controls: np.ndarray) -> np.ndarray:
+        velocities = (self._qpos[:, 0] - previous_qpos[:, 0]) / self.seconds_per_step
+        return self._running_reward(velocities) - CONTROL_COST * np.square(controls).sum(axis=1)
+
+    def _terminate(self) -> np.ndarray:
+        return np.zeros(self.num_envs, bool)
+
+    @abstractmethod
+    def _running_reward(self, velocities: np.ndarray) -> np.ndarray:
+        """The task's reward [num_envs] for forward velocities [num_envs]."""
+
+
+class HalfCheetahDir(HalfCheetah):
+    """Run forwards (task +1) or backwards (task -1): running reward = task * velocity.
+
+    One more deviation: ProMP draws directions independently; here an even number of tasks has as
+    many of each, so that a batch's mean return does not depend on how many of its tasks run
+    forwards.
+    """
+
+    def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """Directions +1 and -1, [count, 1], in random order; as many of each if count is even."""
+        directions = np.resize(generator.permutation([-1.0, 1.0]), count)
+        return generator.permutation(directions)[:, None]
+
+    def _running_reward(self, velocities: np.ndarray) -> np.ndarray:
+        return self._environment_tasks[:, 0] * velocities
+
+
+class HalfCheetahVel(HalfCheetah):
+    """Run at a goal velocity, U[0, 3]: running reward = -|velocity - task|."""
+
+    def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """Goal velocities, [count, 1]."""
+        return generator.uniform(0.0, 3.0, (count, self.task_size))
+
+    def _running_reward(self, velocities: np.ndarray) -> np.ndarray:
+        return -np.abs(velocities - self._environment_tasks[:, 0])

@@ -1,0 +1,122 @@
+"""MuJoCo task distributions: all simulations in one `mujoco.batch.Batch`, stepped on its threads.
+
+A step is one call into MuJoCo and a few NumPy operations over the whole batch; no Python runs per
+environment. `Batch` is bit-identical to a loop over single simulations, on any number of threads.
+"""
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Iterator
+
+import mujoco
+import numpy as np
+from gymnasium.envs.mujoco.mujoco_env import expand_model_path
+from gymnasium.spaces import Box
+from mujoco.batch import Batch, SimulationError
+
+from metarl.environments.vector import TaskVectorEnv, positive_integer
+
+# MuJoCo answers each of these by resetting the simulation: a trajectory silently corrupted.
+_FIRST_RESET_WARNING = int(mujoco.mjtWarning.mjWARN_BADQPOS)
+_LAST_RESET_WARNING = int(mujoco.mjtWarning.mjWARN_BADQACC)
+
+
+@contextlib.contextmanager
+def _without_mujoco_log() -> Iterator[None]:
+    """Keeps MuJoCo from printing, and from writing MUJOCO_LOG.TXT into the working directory.
+
+    What matters of its messages is raised as PhysicsError. The setting is global to the process,
+    and restored.
+    """
+    before, quiet = mujoco.MjLogConfig.get(), mujoco.MjLogConfig.get()
+    quiet.logto_console = quiet.logto_file = False
+    quiet.set()
+    try:
+        yield
+    finally:
+        before.set()
+
+
+class MujocoVectorEnv(TaskVectorEnv):
+    """A task distribution on one MuJoCo model.
+
+    A subclass names `model_file`, `frame_skip` and `observation_size`, and implements
+    `sample_tasks`, `_start_states`, `_observe`, `_reward` and `_terminate`.
+
+    Attributes:
+      model_file: the XML model, one of Gymnasium's or a path.
+      frame_skip: the mj_step calls of a step.
+      observation_size: O.
+      model: the MjModel.
+      batch: the simulations, one per environment.
+      seconds_per_step: simulated time between two observations.
+    """
+
+    model_file: str
+    frame_skip: int
+    observation_size: int
+
+    def __init__(self, num_envs: int, horizon: int, threads: int = 1):
+        """Loads the model and makes the simulations.
+
+        Args:
+          num_envs: K * N.
+          horizon: T, the most steps of a trajectory.
+          threads: the threads that step the simulations; results do not depend on it.
+
+        Raises:
+          InputError: an argument is not a positive integer.
+        """
+        with _without_mujoco_log():
+            self.model = mujoco.MjModel.from_xml_path(expand_model_path(self.model_file))
+        low, high = self.model.actuator_ctrlrange.T
+        action_space = Box(low, high, dtype=np.float64)
+        super().__init__(num_envs, horizon, self.observation_size, action_space)
+        self.batch = Batch(self.model, self.num_envs, positive_integer("threads", threads))
+        self.seconds_per_step = self.model.opt.timestep * self.frame_skip
+        # live views of the simulations' states
+        self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
+        self._controls = self.batch.bind("ctrl")
+        warnings = self.batch.warning[:, _FIRST_RESET_WARNING : _LAST_RESET_WARNING + 1]
+        self._warning_details, self._warning_counts = warnings[..., 0], warnings[..., 1]
+
+    @abstractmethod
+    def _start_states(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draws start states: qpos [num_envs, nq] and qvel [num_envs, nv]."""
+
+    @abstractmethod
+    def _observe(self) -> np.ndarray:
+        """Observations [num_envs, O] of the current state, in a new array."""
+
+    @abstractmethod
+    def _reward(self, previous_qpos: np.ndarray, controls: np.ndarray) -> np.ndarray:
+        """Rewards [num_envs]; previous_qpos [num_envs, nq] is where the step began."""
+
+    @abstractmethod
+    def _terminate(self) -> np.ndarray:
+        """Whether the current state ends the trajectory: bool [num_envs]."""
+
+    def _start(self, generator: np.random.Generator) -> np.ndarray:
+        self.batch.reset(stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._qpos[:], self._qvel[:] = self._start_states(generator)
+        return self._observe()
+
+    def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        previous_qpos = self._qpos.copy()
+        self._controls[:] = actions
+        self._simulate()
+        return self._observe(), self._reward(previous_qpos, actions), self._terminate()
+
+    def _simulate(self) -> None:
+        """Runs frame_skip physics steps; PhysicsError for the first simulation that fails."""
+        try:
+            with _without_mujoco_log():
+                self.batch.step(ids=~self._terminations, nstep=self.frame_skip)
+        except SimulationError as error:
+            failed = int(error.ids[0])
+            raise self._failure(failed, self.batch.error(failed)) from error
+        if self._warning_counts.any():
+            failed, kind = np.argwhere(self._warning_counts)[0]
+            detail = int(self._warning_details[failed, kind])
+            text = mujoco.mju_warningText(_FIRST_RESET_WARNING + int(kind), detail)
+            raise self._failure(int(failed), text)

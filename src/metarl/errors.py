@@ -1,0 +1,15 @@
+"""Errors that a user can mend."""
+
+
+class InputError(ValueError):
+    """Bad input. The message is one line: what was given, what is allowed, what to do.
+
+    The command line prints it alone and exits with status 2.
+    """
+
+
+class RunError(RuntimeError):
+    """A run that cannot go on (physics, a gradient that is not finite). The message is one line.
+
+    The command line prints it alone and exits with status 1; the last good checkpoint stays.
+    """

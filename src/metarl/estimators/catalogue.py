@@ -1,0 +1,157 @@
+"""The catalogue: every estimator is a small pure function from an inner step to its score weights W [K, N, T].
+
+Notation: c is the inner averaging constant (eta / N for sums over steps, eta / (N T) for means), d_it = g_it . v,
+A_it the advantage, r_it the reward, theta'_{-i} the update without trajectory i. The rates named below are those of the
+exact audit for a smooth V (`metarl audit exact`); bias is against grad J_N, J_N(theta) = E[V(theta')].
+"""
+
+import tensorflow as tf
+
+from metarl.errors import InputError
+from metarl.estimators.algebra import (
+    Estimator,
+    InnerStep,
+    causal_ratios,
+    leave_one_out_ratios,
+    outer_average,
+    value,
+)
+from metarl.trajectories import step_weights
+
+
+def maml(step: InnerStep) -> tf.Tensor:
+    """W = 0: the sampled score of the data-collecting policy is ignored.
+
+    Finn et al. 2017 as coded: autodiff through the log-likelihood inner loss. Bias O(1), variance O(1/N).
+    """
+    return tf.zeros_like(step.score_products)
+
+
+def lvc(step: InnerStep) -> tf.Tensor:
+    """W_it = c A_it d_it: the cross term of a step with itself.
+
+    Rothfuss et al. 2019, section 4: autodiff through the likelihood-ratio inner loss, and ProMP's first step.
+    Equals lsf where no other step's score correlates with A_it d_it; else a bias floor. Variance O(1/N).
+    """
+    return step.constant * step.batch.advantages * step.score_products
+
+
+def dice(step: InnerStep) -> tf.Tensor:
+    """W_it = c sum_{t' >= t} r_it' sum_{t'' <= t'} d_it'': each reward with all scores that could cause it.
+
+    Foerster et al. 2018, eq. 6 (the magic box). Bias O(1/N), variance O(1/N).
+    """
+    mask = step.batch.mask
+    causes = tf.cumsum(mask * step.score_products, axis=-1)
+    return step.constant * tf.cumsum(mask * step.batch.rewards * causes, axis=-1, reverse=True)
+
+
+def lsf(step: InnerStep) -> tf.Tensor:
+    """W_it = c sum_t' A_it' d_it' = (eta / N) f_i . v, the same for all t.
+
+    Tang 2022: the score-function term with V(theta') linearized in theta'. Bias O(1/N), variance O(1/N).
+    """
+    products = step.batch.mask * step.batch.advantages * step.score_products
+    return step.constant * tf.reduce_sum(products, axis=-1, keepdims=True)
+
+
+def unbiased(step: InnerStep) -> tf.Tensor:
+    """W_it = V_hat(theta'): the score-function term as it stands.
+
+    Fallah et al. 2021 (SG-MRL); E-MAML as derived, Stadie et al. 2018. No bias, variance Theta(N).
+    """
+    return value(step)[:, None, None]
+
+
+def unbiased_baseline(step: InnerStep) -> tf.Tensor:
+    """W_it = V_hat(theta') - b with b independent of the task's sample.
+
+    Fallah et al. 2021 with a baseline (ours). No bias, variance O(1) for b near E V(theta').
+    """
+    values = value(step)
+    baseline = other_tasks_mean(values) if step.value_baseline is None else step.value_baseline
+    return (values - baseline)[:, None, None]
+
+
+def other_tasks_mean(values: tf.Tensor) -> tf.Tensor:
+    """The mean over the other tasks, [K] from [K]: independent of a task's own sample. 0 for a single task."""
+    return (tf.reduce_sum(values) - values) / max(values.shape[0] - 1, 1)
+
+
+def emaml(step: InnerStep) -> tf.Tensor:
+    """W_it = mean reward / (N T): the mean of the outer rewards times the mean of log pi.
+
+    Stadie et al. 2018 as coded in jonasrothfuss/ProMP, meta_policy_search/meta_algos/trpo_maml.py:144: N T times
+    smaller than the sum that E-MAML's objective asks for. Bias O(1), variance O(1/N).
+    """
+    mean_reward = tf.reduce_sum(
+        step_weights(step.outer_batch, "steps") * step.outer_batch.score_rewards, axis=[1, 2]
+    )
+    lengths = tf.reduce_sum(step.batch.mask, axis=-1)
+    steps = step.batch.sample_size * tf.reduce_sum(step.batch.weights * lengths, axis=-1)
+    return (mean_reward / steps)[:, None, None]
+
+
+def leave_one_out(step: InnerStep) -> tf.Tensor:
+    """W_i = V_hat(theta') - V_hat(theta'_{-i}), the same for all t.
+
+    Ours. theta'_{-i} does not depend on X_i, so E[V(theta'_{-i}) s_i] = 0: no bias; the difference is O(1/N), so the
+    variance is O(1/N); lsf is its first-order Taylor expansion. V_hat(theta'_{-i}) comes from the same outer batch
+    by per-decision importance weights, exact when that batch is enumerated. Assumes that f_i depends on X_i
+    alone: a baseline or a normalization fitted on the same batch breaks that, at O(1/N).
+    One inner step; before earlier ones the data of later steps depend on X_i too.
+    """
+    outer = step.outer_batch
+    ratios = causal_ratios(step.policy, step.adapted_parameters, outer)
+    differences = outer_average(step, (ratios - leave_one_out_ratios(step)) * outer.rewards)
+    return tf.transpose(differences)[..., None]
+
+
+CATALOGUE = {
+    entry.name: entry
+    for entry in (
+        Estimator("fomaml", None, "drops the inner Jacobian", "Finn 2017, Nichol 2018"),
+        Estimator("maml", maml, "0", "Finn 2017 as coded"),
+        Estimator(
+            "lvc", lvc, "c A_it d_it", "Rothfuss 2019, ProMP's first step", "likelihood_ratio"
+        ),
+        Estimator("dice", dice, "c sum_{t'>=t} r_it' sum_{t''<=t'} d_it''", "Foerster 2018"),
+        Estimator("lsf", lsf, "c sum_t' A_it' d_it'", "Tang 2022"),
+        Estimator("unbiased", unbiased, "V_hat(theta')", "Fallah 2021, E-MAML as derived"),
+        Estimator(
+            "unbiased_baseline",
+            unbiased_baseline,
+            "V_hat(theta') - b",
+            "Fallah 2021 with a baseline",
+        ),
+        Estimator(
+            "emaml", emaml, "mean reward / (N T)", "Stadie 2018 as coded in jonasrothfuss/ProMP"
+        ),
+        Estimator(
+            "leave_one_out",
+            leave_one_out,
+            "V_hat(theta') - V_hat(theta'_{-i})",
+            "ours",
+            one_inner_step=True,
+        ),
+    )
+}
+
+
+def estimator(name: str) -> Estimator:
+    """The catalogue's entry called `name`.
+
+    Raises:
+      InputError: there is none.
+    """
+    if name not in CATALOGUE:
+        raise InputError(f"unknown estimator {name!r}; choose one of {', '.join(CATALOGUE)}")
+    return CATALOGUE[name]
+
+
+def table() -> str:
+    """The catalogue as text: name, W and source of every entry, aligned."""
+    rows = [("estimator", "score weight W_it", "source")]
+    rows += [(entry.name, entry.formula, entry.source) for entry in CATALOGUE.values()]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    return "\n".join(f"{name:<{widths[0]}}  {w:<{widths[1]}}  {who}" for name, w, who in rows)

@@ -1,0 +1,63 @@
+"""Post-adaptation return against environment steps while training, one panel an environment.
+
+A line is the interquartile mean over seeds of the return after the last inner step, its band a 95%
+bootstrap interval over seeds (none below three seeds). A line breaks off, with a cross, where a
+seed's return is not finite: averaging the seeds that survive would flatter the algorithm. The
+return before adaptation would double the number of lines; `adaptation` shows it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from metarl.figures import statistics, style, tables
+
+MARKERS = 6
+
+
+def draw(paths: Sequence[Path | str]) -> Figure:
+    """Draws the figure from training files.
+
+    Raises:
+      InputError: as `tables.read_some`.
+    """
+    training = tables.post_adaptation(tables.read_some(tables.TRAINING, paths))
+    looks = style.algorithm_looks(training)
+    environments = sorted(training["environment"].unique())
+    with style.context():
+        figure, axes = style.environment_panels(
+            environments, "environment steps", "post-adaptation return\n(sum of rewards)"
+        )
+        diverged = [
+            _draw_curve(axis, rows, look, place / len(looks))
+            for axis, environment in zip(axes, environments, strict=True)
+            for place, (algorithm, look) in enumerate(looks.items())
+            if not (rows := _select(training, environment, algorithm)).empty
+        ]
+        for axis in axes:
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axis.xaxis.set_major_locator(MaxNLocator(4))
+        style.shared_legend(figure, looks, any(diverged))
+    return figure
+
+
+def _select(frame: pd.DataFrame, environment: str, algorithm: str) -> pd.DataFrame:
+    return frame[(frame["environment"] == environment) & (frame["algorithm"] == algorithm)]
+
+
+def _draw_curve(axis: Axes, rows: pd.DataFrame, look: style.Look, offset: float) -> bool:
+    """Draws one algorithm, markers shifted by `offset` in [0, 1); says whether a seed diverged."""
+    table = tables.by_seed(rows, "iteration")
+    returns = table.to_numpy().T  # [seeds, iterations]
+    # Seeds differ in steps only where trajectories may end early.
+    steps = rows.groupby("iteration")["environment_steps"].median()[table.index].to_numpy()
+    centre = statistics.interquartile_mean(returns)
+    low, high = statistics.bootstrap_interval(returns)
+    spacing = max(1, len(steps) // MARKERS)
+    axis.plot(steps, centre, markevery=(int(offset * spacing), spacing), **look.marks)
+    axis.fill_between(steps, low, high, color=look.colour, alpha=0.15, linewidth=0)
+    return style.mark_divergence(axis, steps, centre, look)

@@ -1,0 +1,194 @@
+"""The visual language of every figure: one colour, marker, line and rank for an estimator.
+
+Colours are Okabe and Ito's (2008), told apart by colour-blind readers, with yellow, too faint on
+white, replaced by wine. Markers and lines differ too, so that figures survive a grey printer.
+Widths are those of a paper's single and double column, in inches; no text is smaller than 7 points.
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+SINGLE_COLUMN = 3.3
+DOUBLE_COLUMN = 6.8
+PANELS_PER_ROW = 3
+GUIDE = {"color": "0.55", "linestyle": (0, (1, 1.2)), "linewidth": 1.0, "zorder": 1}
+
+SETTINGS = {
+    "font.size": 7,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 8,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.title_fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 4,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 300,
+    "svg.hashsalt": "metarl",
+    "svg.fonttype": "path",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a line is drawn; `fill` tells apart algorithms that share an estimator."""
+
+    colour: str
+    marker: str
+    line: str | tuple
+    fill: str = "full"
+
+    @property
+    def marks(self) -> dict:
+        """Keyword arguments of matplotlib's Line2D."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "linestyle": self.line,
+            "fillstyle": self.fill,
+            "markerfacecoloralt": "white",
+            "markeredgecolor": self.colour,
+        }
+
+
+DASHED, DOTTED, DASHDOTTED, LONG = (
+    (0, (4, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (5, 1.2, 1.2, 1.2)),
+    (0, (7, 1.5)),
+)
+
+ESTIMATORS = {
+    "unbiased": Look("#000000", "o", "-"),
+    "unbiased_baseline": Look("#777777", "s", DASHED),
+    "leave_one_out": Look("#D55E00", "D", "-"),
+    "lsf": Look("#0072B2", "^", "-"),
+    "dice": Look("#56B4E9", "v", DASHED),
+    "lvc": Look("#009E73", "P", DASHDOTTED),
+    "maml": Look("#E69F00", "X", LONG),
+    "fomaml": Look("#882255", "<", DASHED),
+    "emaml": Look("#CC79A7", ">", DASHDOTTED),
+}
+OTHERS = (
+    Look("#332288", "*", DOTTED),
+    Look("#999933", "p", DOTTED),
+    Look("#44AA99", "h", DOTTED),
+    Look("#AA4466", "d", DOTTED),
+)
+FILLS = ("full", "none", "left", "bottom")
+
+
+def looks(estimators: Iterable[str]) -> dict[str, Look]:
+    """The look of each estimator, in the order in which every figure lists them.
+
+    Estimators outside ESTIMATORS come last, by name, and take the looks of OTHERS in turn.
+    """
+    present = set(estimators)
+    known = {name: look for name, look in ESTIMATORS.items() if name in present}
+    others = sorted(present - known.keys())
+    return known | {name: OTHERS[i % len(OTHERS)] for i, name in enumerate(others)}
+
+
+def algorithm_looks(frame: pd.DataFrame) -> dict[str, Look]:
+    """The look of each algorithm: its estimator's, and another marker fill where two share one."""
+    found = {}
+    for estimator, look in looks(frame["estimator"]).items():
+        algorithms = sorted(frame.loc[frame["estimator"] == estimator, "algorithm"].unique())
+        for i, algorithm in enumerate(algorithms):
+            fill = FILLS[i % len(FILLS)]
+            found[algorithm] = Look(look.colour, look.marker, look.line, fill)
+    return found
+
+
+def context() -> AbstractContextManager:
+    """Matplotlib's defaults with SETTINGS on top, whatever the user's matplotlibrc says."""
+    defaults = dict(matplotlib.rcParamsDefault)
+    defaults = {key: value for key, value in defaults.items() if not key.startswith("backend")}
+    return matplotlib.rc_context({**defaults, **SETTINGS})
+
+
+def environment_panels(
+    environments: Sequence[str], label_x: str, label_y: str
+) -> tuple[Figure, list[Axes]]:
+    """A figure with one titled panel an environment, and room for `shared_legend` below."""
+    columns = min(len(environments), PANELS_PER_ROW)
+    rows = -(-len(environments) // columns)
+    width = SINGLE_COLUMN if columns == 1 else DOUBLE_COLUMN
+    figure = Figure(figsize=(width, 2.0 * rows + 0.5))
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes[len(environments) :]:
+        axis.remove()
+    axes = list(axes[: len(environments)])
+    for i, (axis, environment) in enumerate(zip(axes, environments, strict=True)):
+        axis.set_title(environment)
+        axis.set_xlabel(label_x)
+        if i % columns == 0:
+            axis.set_ylabel(label_y)
+    return figure, axes
+
+
+def mark_divergence(axis: Axes, x: np.ndarray, y: np.ndarray, look: Look) -> bool:
+    """Puts a cross where a line first has a value that is not finite; says whether it does.
+
+    The cross stands as high as the line before it, or at the panel's bottom if there is none.
+
+    Args:
+      axis: the panel.
+      x, y: [M] the line.
+      look: the line's look.
+    """
+    broken = np.flatnonzero(~np.isfinite(y))
+    if not broken.size:
+        return False
+    first = broken[0]
+    height, transform = (
+        (y[first - 1], axis.transData) if first else (0.03, axis.get_xaxis_transform())
+    )
+    axis.plot(
+        x[first],
+        height,
+        marker="x",
+        color=look.colour,
+        markersize=6,
+        markeredgewidth=1.5,
+        transform=transform,
+    )
+    return True
+
+
+def shared_legend(figure: Figure, entries: dict[str, Look], diverged: bool) -> None:
+    """One legend below all panels; `diverged` adds what a cross means."""
+    handles = [Line2D([], [], label=name, **look.marks) for name, look in entries.items()]
+    if diverged:
+        cross = {"marker": "x", "color": "0.3", "linestyle": "none", "markersize": 6}
+        handles.append(Line2D([], [], label="a seed diverged", **cross))
+    columns = 2 if figure.get_figwidth() == SINGLE_COLUMN else 4
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def render(figure: Figure, suffix: str) -> bytes:
+    """The figure as svg or png, without dates, versions or random ids: the same bytes each time."""
+    metadata = {"svg": {"Date": None, "Creator": "metarl"}, "png": {"Software": "metarl"}}[suffix]
+    buffer = io.BytesIO()
+    with context():
+        figure.savefig(buffer, format=suffix, metadata=metadata)
+    return buffer.getvalue()

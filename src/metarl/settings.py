@@ -1,0 +1,121 @@
+"""What a training run depends on; imports no TensorFlow, so that the command line starts at once."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from metarl import environments
+from metarl.errors import InputError
+
+Averaging = Literal["steps", "trajectories"]
+
+
+class InnerSettings(NamedTuple):
+    """How a task adapts.
+
+    Attributes:
+      learning_rate: eta, the inner learning rate.
+      averaging: "steps" (mean over all steps, as published code) or "trajectories" (sum over steps, as papers).
+    """
+
+    learning_rate: float
+    averaging: Averaging
+
+
+class AdvantageSettings(NamedTuple):
+    """How advantages are estimated.
+
+    Attributes:
+      discount: gamma, in (0, 1].
+      gae_lambda: lambda of Schulman et al. 2016, in [0, 1].
+    """
+
+    discount: float
+    gae_lambda: float
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """One run: everything that its result depends on. Letters: K tasks, N trajectories, T steps."""
+
+    environment: str
+    """Environment, a name of `metarl.environments.NAMES`."""
+    estimator: str
+    """Estimator of the meta-gradient, a name of `metarl estimators`."""
+    algorithm: str
+    """Name of estimator plus outer optimizer plus settings, for tables and figures."""
+    seed: int = 0
+    """Seed of every random stream of the run."""
+    iterations: int = 100
+    """Meta-iterations; each takes (inner steps + 1) x K x N x T environment steps."""
+    tasks: int = 20
+    """K, tasks an iteration."""
+    trajectories: int = 20
+    """N, trajectories a task and inner step: the inner sample size."""
+    horizon: int = 100
+    """T, steps a trajectory."""
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    """Widths of the policy's tanh layers."""
+    inner_steps: int = 1
+    """S, policy-gradient steps of adaptation."""
+    inner_learning_rate: float = 0.1
+    """eta, on the gradient averaged as below."""
+    averaging: Averaging = "steps"
+    """Mean over all steps (published code), or over trajectories of sums over steps (papers)."""
+    discount: float = 0.99
+    """gamma."""
+    gae_lambda: float = 1.0
+    """lambda of generalized advantage estimation."""
+    outer_learning_rate: float = 1e-3
+    """Adam's step size."""
+    outer_epochs: int = 1
+    """Adam steps on each iteration's data; from the second on, off policy."""
+    clip: float = 0.3
+    """PPO's clipping of the post-update likelihood ratios."""
+    inner_kl_coefficient: float = 0.0
+    """Weight of the KL divergence from the policy that acted, at each inner step (ProMP)."""
+
+    def __post_init__(self):
+        if self.environment not in environments.NAMES:
+            raise InputError(
+                f"unknown environment {self.environment!r}; choose one of {', '.join(environments.NAMES)}"
+            )
+        if self.averaging not in ("steps", "trajectories"):
+            raise InputError(f"averaging is {self.averaging!r}; choose 'steps' or 'trajectories'")
+        for name in (
+            "iterations",
+            "tasks",
+            "trajectories",
+            "horizon",
+            "inner_steps",
+            "outer_epochs",
+        ):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")
+        require(self.seed >= 0, "seed", self.seed, "an integer >= 0")
+        require(
+            all(width >= 1 for width in self.hidden_sizes),
+            "hidden_sizes",
+            self.hidden_sizes,
+            "integers >= 1",
+        )
+        for name in ("inner_learning_rate", "outer_learning_rate", "clip"):
+            value = getattr(self, name)
+            require(math.isfinite(value) and value > 0, name, value, "a positive number")
+        require(0 < self.discount <= 1, "discount", self.discount, "a number in (0, 1]")
+        require(0 <= self.gae_lambda <= 1, "gae_lambda", self.gae_lambda, "a number in [0, 1]")
+        value = self.inner_kl_coefficient
+        require(math.isfinite(value) and value >= 0, "inner_kl_coefficient", value, "a number >= 0")
+
+    @property
+    def inner(self) -> InnerSettings:
+        return InnerSettings(self.inner_learning_rate, self.averaging)
+
+    @property
+    def advantage(self) -> AdvantageSettings:
+        return AdvantageSettings(self.discount, self.gae_lambda)
+
+
+def require(holds: bool, name: str, value: object, allowed: str) -> None:
+    """Raises InputError, naming the setting, what it is and what is allowed, unless `holds`."""
+    if not holds:
+        raise InputError(f"{name} is {value}; give {allowed}")

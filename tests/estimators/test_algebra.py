@@ -1,0 +1,182 @@
+"""The algebra against automatic differentiation of the published surrogates, step by step and trajectory by trajectory."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from metarl.errors import InputError
+from metarl.estimators import CATALOGUE, estimator, meta_gradient
+from metarl.outer_optimizers import clipped_gradient
+from metarl.policies import log_prob
+from metarl.settings import InnerSettings
+from tests.estimators.conftest import POLICY, random_batch
+
+STOP = tf.stop_gradient
+
+
+def loop_average(batch, averaging, terms):
+    """The average of per-step terms [K, N, T], from its definition: one task and one trajectory at a time, [K]."""
+    tasks = []
+    for k in range(batch.mask.shape[0]):
+        lengths = tf.reduce_sum(batch.mask[k], axis=-1)
+        sums = [tf.reduce_sum(terms[k, i] * batch.mask[k, i]) for i in range(batch.mask.shape[1])]
+        divisor = tf.reduce_sum(lengths) if averaging == "steps" else len(sums)
+        tasks.append(tf.add_n(sums) / divisor)
+    return tf.stack(tasks)
+
+
+def inner_objective(name, batch, parameters, averaging):
+    """The published inner objective, whose gradient is the inner step: [K]."""
+    log_probs = log_prob(POLICY, parameters, batch.observations, batch.actions)
+    if name == "maml":
+        terms = batch.advantages * log_probs
+    elif name == "lvc":
+        behaviour = POLICY.distribution(batch.behaviour).log_prob(batch.actions)
+        terms = batch.advantages * tf.exp(log_probs - behaviour)
+    elif name == "dice":
+        sums = tf.cumsum(batch.mask * log_probs, axis=-1)
+        terms = batch.rewards * tf.exp(sums - STOP(sums))  # the magic box
+    return loop_average(batch, averaging, terms)
+
+
+def inner_step_direction(name, batch, parameters, averaging):
+    """What the inner step adds, as a function of theta whose Jacobian makes the estimator: [K, P]."""
+    if name != "lsf":
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            objective = tf.reduce_sum(inner_objective(name, batch, parameters, averaging))
+        return tape.gradient(objective, parameters)
+    # sum_i box(theta) f_i(theta), where box is 1 and its gradient is the trajectory's whole score s_i.
+    direction = tf.zeros_like(parameters)
+    for i in range(batch.mask.shape[1]):
+        only = tf.one_hot(i, batch.mask.shape[1], dtype=tf.float64)[:, None]
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            log_probs = log_prob(POLICY, parameters, batch.observations, batch.actions)
+            terms = only * batch.advantages * log_probs
+            objective = tf.reduce_sum(loop_average(batch, averaging, terms))
+        total = tf.reduce_sum(only * batch.mask * log_probs, axis=[1, 2])
+        box = tf.exp(total - STOP(total))
+        direction += box[:, None] * tape.gradient(objective, parameters)
+    return direction
+
+
+def differentiated_through(name, parameters, batches, settings):
+    """The meta-gradient by automatic differentiation through all inner updates: [K, P]."""
+    *inner, outer = batches
+    with tf.GradientTape() as tape:
+        tape.watch(parameters)
+        current = parameters
+        for batch in inner:
+            direction = inner_step_direction(name, batch, current, settings.averaging)
+            current = current + settings.learning_rate * direction
+        log_probs = log_prob(POLICY, current, outer.observations, outer.actions)
+        behaviour = POLICY.distribution(outer.behaviour).log_prob(outer.actions)
+        terms = tf.exp(log_probs - behaviour) * outer.advantages
+        objective = tf.reduce_sum(loop_average(outer, settings.averaging, terms))
+    return tape.gradient(objective, parameters)
+
+
+def estimate(name, parameters, batches, settings):
+    return meta_gradient(
+        POLICY,
+        CATALOGUE[name],
+        parameters,
+        batches,
+        settings,
+        lambda at, outer: clipped_gradient(POLICY, at, outer, settings.averaging, clip=None),
+    )
+
+
+@pytest.mark.parametrize("averaging", ["steps", "trajectories"])
+@pytest.mark.parametrize("inner_steps", [1, 2, 3])
+@pytest.mark.parametrize("name", ["maml", "lvc", "dice", "lsf"])
+def test_published_surrogate(name, inner_steps, averaging, parameters):
+    """Off policy, with unequal lengths: behaviour differs from the parameters everywhere."""
+    settings = InnerSettings(0.3, averaging)
+    batches = [random_batch(seed) for seed in range(inner_steps + 1)]
+    expected = differentiated_through(name, parameters, batches, settings)
+    found = estimate(name, parameters, batches, settings)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_compiled_equals_eager(name, parameters):
+    settings = InnerSettings(0.3, "steps")
+    batches = [random_batch(0), random_batch(1)]
+    compiled = tf.function(lambda at: estimate(name, at, batches, settings), jit_compile=True)
+    eager = estimate(name, parameters, batches, settings)
+    np.testing.assert_allclose(compiled(parameters), eager, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_tasks_do_not_mix(name, parameters):
+    """A task's estimate is the same alone as in a batch; unbiased_baseline takes its b from the other tasks."""
+    if name == "unbiased_baseline":
+        pytest.skip("its baseline is the other tasks' value, by definition")
+    settings = InnerSettings(0.3, "steps")
+    batches = [random_batch(0), random_batch(1)]
+    together = estimate(name, parameters, batches, settings)
+
+    def only_first(batch):
+        first = tf.nest.map_structure(lambda x: x[:1] if x.shape.rank else x, batch)
+        return type(batch)(*first)
+
+    alone = estimate(name, parameters[:1], [only_first(batch) for batch in batches], settings)
+    np.testing.assert_allclose(together[:1], alone, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_weights_stand_for_repeated_trajectories(name, parameters):
+    """One row of weight 2/4 is two equal rows of weight 1/4: what the exact audit rests on."""
+    settings = InnerSettings(0.3, "steps")
+    before, after = random_batch(0), random_batch(1)
+
+    def rows(batch, chosen, weights):
+        picked = [tf.gather(x, chosen, axis=1) for x in batch[:6]]
+        behaviour = tuple(tf.gather(x, chosen, axis=1) for x in batch.behaviour)
+        weights = tf.constant([weights, weights], tf.float64)
+        return type(batch)(*picked, behaviour, weights, tf.constant(4.0, tf.float64))
+
+    repeated = rows(before, [0, 0, 1, 2], [0.25] * 4)
+    weighted = rows(before, [0, 1, 2], [0.5, 0.25, 0.25])
+    np.testing.assert_allclose(
+        estimate(name, parameters, [repeated, after], settings),
+        estimate(name, parameters, [weighted, after], settings),
+        rtol=1e-9,
+        atol=1e-11,
+    )
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_masked_steps_do_not_matter(name, parameters):
+    settings = InnerSettings(0.3, "steps")
+    batches = [random_batch(0), random_batch(1)]
+    assert float(tf.reduce_sum(1.0 - batches[0].mask)) > 0
+
+    def disturbed(batch):
+        """Rubbish in every field after each episode's end."""
+        noise = 3.0 * (1.0 - batch.mask)
+        per_step = {
+            name: getattr(batch, name) + noise
+            for name in ("advantages", "rewards", "score_rewards")
+        }
+        vectors = {
+            name: getattr(batch, name) + noise[..., None] for name in ("observations", "actions")
+        }
+        return batch._replace(**per_step, **vectors)
+
+    clean = estimate(name, parameters, batches, settings)
+    found = estimate(name, parameters, [disturbed(batch) for batch in batches], settings)
+    np.testing.assert_allclose(found, clean, rtol=1e-9, atol=1e-11)
+
+
+def test_leave_one_out_takes_one_inner_step(parameters):
+    batches = [random_batch(seed) for seed in range(3)]
+    with pytest.raises(InputError, match="one inner step"):
+        estimate("leave_one_out", parameters, batches, InnerSettings(0.3, "steps"))
+
+
+def test_unknown_estimator_is_named():
+    with pytest.raises(InputError, match="'lfs'; choose one of fomaml, maml"):
+        estimator("lfs")

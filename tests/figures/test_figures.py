@@ -1,0 +1,90 @@
+"""What holds for every figure."""
+
+import importlib
+import struct
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import matplotlib
+import pytest
+from matplotlib.text import Text
+
+from metarl import figures
+from metarl.errors import InputError
+from metarl.figures import style
+
+every_figure = pytest.mark.parametrize("name", figures.NAMES)
+
+
+def draw(name, paths):
+    figure = importlib.import_module(f"metarl.figures.{name}").draw(paths)
+    with style.context():
+        figure.draw_without_rendering()  # computes the layout
+    return figure
+
+
+@every_figure
+def test_pictures_are_valid_and_the_same_bytes_whatever_the_users_settings(
+    name, tables_of, write, tmp_path
+):
+    paths = write(tables_of[name])
+    figures.draw(name, paths, tmp_path / "v1.5")
+    with matplotlib.rc_context({"font.size": 20, "axes.grid": False, "svg.hashsalt": None}):
+        figures.draw(name, paths, tmp_path / "second")
+    for suffix in ("svg", "png"):
+        first, second = (tmp_path / f"{stem}.{suffix}" for stem in ("v1.5", "second"))
+        assert first.read_bytes() == second.read_bytes()
+    assert ElementTree.parse(tmp_path / "v1.5.svg").getroot().tag.endswith("svg")
+    width = struct.unpack(">I", (tmp_path / "v1.5.png").read_bytes()[16:20])[0]
+    assert width == round(style.DOUBLE_COLUMN * style.SETTINGS["savefig.dpi"])
+
+
+@every_figure
+def test_text_is_legible_and_inside_the_picture(name, tables_of, write):
+    figure = draw(name, write(tables_of[name]))
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    assert min(text.get_fontsize() for text in texts) >= 7
+    legends = [*figure.legends, *filter(None, (axis.get_legend() for axis in figure.axes))]
+    panels = [axis.get_window_extent() for axis in figure.axes]
+    for legend in legends:
+        box = legend.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
+        assert not any(box.overlaps(panel) for panel in panels)
+
+
+@every_figure
+def test_one_seed_and_two_points_are_enough(name, tables_of, write):
+    frame = tables_of[name]
+    if name == "exact_audit":
+        frame = frame[(frame["problem"] == "chain") & (frame["sample_size"] <= 8)]
+    else:
+        frame = frame[(frame["seed"] == 0) & (frame["environment"] == "PointGoal")]
+        frame = frame[frame.get("iteration", frame["inner_step"]) < 2]
+    assert draw(name, write(frame)).axes
+
+
+@every_figure
+def test_panels_without_a_finite_number_are_drawn(name, tables_of, write, nothing_finite):
+    assert draw(name, write(nothing_finite(tables_of[name]))).axes
+
+
+@every_figure
+def test_nothing_is_written_on_bad_input(name, tables_of, write, tmp_path):
+    frame = tables_of[name]
+    paths = write(frame.drop(columns=frame.columns[0]))
+    with pytest.raises(InputError, match="no column"):
+        figures.draw(name, paths, tmp_path / "picture")
+    assert not list(tmp_path.glob("picture*"))
+
+
+def test_unknown_name(tmp_path):
+    with pytest.raises(InputError, match="no figure 'pie': choose one of exact_audit, learning"):
+        figures.draw("pie", [], tmp_path / "picture")
+
+
+def test_tensorflow_is_not_imported():
+    modules = ["metarl.claims", *(f"metarl.figures.{name}" for name in figures.NAMES)]
+    code = f"import sys, {', '.join(modules)}; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,358 @@
+"""Claims on synthetic tables with known answers."""
+
+import hashlib
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metarl.claims import CRITERIA, write_claims
+from metarl.errors import InputError
+
+CRITERIA_VALUES = {
+    "confidence": 0.95,
+    "variance_slope_unbiased_min": 0.9,
+    "variance_slope_unbiased_max": 1.1,
+    "lsf_bias_slope_max": -0.5,
+    "lsf_variance_slope_max": -0.9,
+    "leave_one_out_relative_bias_max": 1.0e-10,
+    "leave_one_out_variance_slope_max": -0.9,
+    "baseline_variance_slope_max": 0.1,
+    "practical_variance_slope_max": -0.9,
+}
+EXACT = ["1", "2-bias", "2-variance", "3-exact", "leave-one-out", "lsf-bias-rate", "baseline"]
+TRAINED = ["3-training", "adaptation"]
+AS_CLAIMED = {  # estimator: relative bias and its slope, slope of the variance
+    "unbiased": (1e-15, 0.0, 1.0),
+    "unbiased_baseline": (1e-15, 0.0, 0.0),
+    "leave_one_out": (1e-15, 0.0, -1.0),
+    "lsf": (0.05, -1.0, -1.0),
+    "dice": (0.05, -1.0, -1.0),
+    "lvc": (0.04, 0.0, -1.0),
+    "maml": (0.3, 0.0, -1.0),
+    "fomaml": (0.1, 0.0, -1.0),
+    "emaml": (0.3, 0.0, -1.0),
+}
+
+
+def audit_frame(sizes=(4, 8, 16, 32, 64), **changed):
+    """Power laws as claimed, but for the estimators in `changed`."""
+    return pd.DataFrame(
+        [
+            {
+                "problem": problem,
+                "estimator": estimator,
+                "sample_size": size,
+                "relative_bias": bias * float(size) ** bias_slope,
+                "variance": 2 * float(size) ** variance_slope,
+            }
+            for problem in ("bandit", "chain")
+            for estimator, (bias, bias_slope, variance_slope) in (AS_CLAIMED | changed).items()
+            for size in sizes
+        ]
+    )
+
+
+def runs(algorithms, seeds, axes, mean_return):
+    rows = [
+        dict(
+            zip(["environment", "algorithm", "estimator", "seed", *axes], values, strict=True),
+            environment_steps=0,
+        )
+        for values in (
+            (environment, *algorithm, *rest)
+            for environment, algorithm, *rest in itertools.product(
+                ("HalfCheetahDir", "PointGoal"), algorithms.items(), range(seeds), *axes.values()
+            )
+        )
+    ]
+    return pd.DataFrame([row | {"mean_return": mean_return(row)} for row in rows])
+
+
+def training_frame(seeds=3, advantage=5.0):
+    """lsf_vpg ends `advantage` + seed above unbiased_vpg; only the last fifth of 10 iterations."""
+
+    def mean_return(row):
+        ahead = row["algorithm"] == "lsf_vpg" and row["inner_step"] == 1 and row["iteration"] >= 8
+        return -50.0 + (advantage + row["seed"] if ahead else 0.0)
+
+    algorithms = {"lsf_vpg": "lsf", "unbiased_vpg": "unbiased"}
+    return runs(algorithms, seeds, {"iteration": range(10), "inner_step": range(2)}, mean_return)
+
+
+def evaluation_frame(seeds=3, gain=7.0):
+    """One inner step gains `gain` + seed."""
+    return runs(
+        {"lsf_vpg": "lsf"},
+        seeds,
+        {"task": range(2), "inner_step": range(4)},
+        lambda row: row["task"] + (gain + row["seed"]) * row["inner_step"],
+    )
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """Writes the claims on the given frames and reads claims.json: {id: claim}."""
+
+    def judge_frames(audit=None, training=None, evaluation=None):
+        paths = []
+        for name, frame in {"a": audit, "t": training, "e": evaluation}.items():
+            path = tmp_path / f"{name}.parquet"
+            paths.append([] if frame is None else [path])
+            if frame is not None:
+                frame.to_parquet(path)
+        write_claims(CRITERIA_VALUES, *paths, tmp_path / "claims")
+        content = json.loads((tmp_path / "claims" / "claims.json").read_text())
+        return {claim["id"]: claim for claim in content["claims"]}
+
+    return judge_frames
+
+
+def verdicts(claims):
+    return {name: claim["verdict"] for name, claim in claims.items()}
+
+
+def only_measurement(claim, **wanted):
+    found = [
+        each
+        for each in claim["measurements"]
+        if all(each[key] == value for key, value in wanted.items())
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_evidence_as_claimed_reproduces_all_but_convergence(judge):
+    found = verdicts(judge(audit_frame(), training_frame(), evaluation_frame()))
+    assert found.pop("4") == "untested"
+    assert set(found) == {*EXACT, *TRAINED}
+    assert set(found.values()) == {"reproduced"}
+
+
+def test_no_evidence_leaves_everything_untested(judge):
+    assert set(verdicts(judge()).values()) == {"untested"}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "wrong", "caught"),
+    [
+        ("unbiased", (1e-15, 0.0, 0.0), {"1"}),
+        ("unbiased", (1e-15, 0.0, 1.2), {"1"}),
+        ("lsf", (0.05, 0.0, -1.0), {"2-bias", "lsf-bias-rate"}),
+        ("lsf", (0.05, -0.4, -1.0), {"2-bias", "lsf-bias-rate"}),
+        ("lsf", (0.05, -1.0, -0.5), {"2-variance"}),
+        ("dice", (0.05, 0.0, -1.0), {"3-exact"}),
+        ("maml", (0.3, 0.0, 0.0), {"3-exact"}),
+        ("leave_one_out", (1e-9, 0.0, -1.0), {"leave-one-out"}),
+        ("leave_one_out", (1e-15, 0.0, 0.0), {"leave-one-out"}),
+        ("unbiased_baseline", (1e-15, 0.0, 1.0), {"baseline"}),
+    ],
+)
+def test_planted_wrong_estimator_is_caught_and_nothing_else(judge, estimator, wrong, caught):
+    found = verdicts(judge(audit_frame(**{estimator: wrong})))
+    assert {name for name in EXACT if found[name] == "not reproduced"} == caught
+    assert {found[name] for name in EXACT} == {"reproduced", "not reproduced"}
+
+
+def test_slopes_and_their_sample_sizes_are_reported(judge):
+    claim = judge(audit_frame())["2-bias"]
+    found = only_measurement(claim, place="chain")
+    assert [found["value"], found["low"], found["high"]] == pytest.approx([-1] * 3)
+    assert found["note"] == "N = 8 to 64"
+    assert claim["measured"] == "slope of the relative bias -1.00 (bandit), -1.00 (chain)"
+    assert "J_N(theta) = E[V(theta')]" in claim["estimand"]
+
+
+def test_bias_floors_are_reported_and_not_judged(judge):
+    claim = judge(audit_frame(lvc=(0.04, -1.0, -1.0)))["3-exact"]
+    assert claim["verdict"] == "reproduced"
+    floors = claim["remarks"][-1]
+    assert all(f"{name} (chain)" in floors for name in ("maml", "fomaml", "emaml"))
+    assert "lvc" not in floors and "dice" not in floors
+    wanted = {"place": "chain", "subject": "lvc", "quantity": "slope of the relative bias"}
+    assert "no bias floor" in only_measurement(claim, **wanted)["note"]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "untested"),
+    [
+        ("unbiased", {"1"}),
+        ("lsf", {"2-bias", "2-variance", "lsf-bias-rate"}),
+        ("emaml", {"3-exact"}),
+        ("leave_one_out", {"leave-one-out"}),
+        ("unbiased_baseline", {"baseline"}),
+    ],
+)
+def test_estimator_that_was_not_audited_leaves_its_claims_untested(judge, estimator, untested):
+    audit = audit_frame()
+    found = verdicts(judge(audit[audit["estimator"] != estimator]))
+    assert {name for name in EXACT if found[name] == "untested"} == untested
+
+
+def test_one_sample_size_is_too_few(judge):
+    claims = judge(audit_frame(sizes=(8,)))
+    assert {claims[name]["verdict"] for name in EXACT} == {"untested"}
+    assert "a slope needs two" in claims["1"]["measurements"][0]["note"]
+
+
+def test_two_sample_sizes_have_a_slope_and_no_interval(judge):
+    claims = judge(audit_frame(sizes=(8, 16)))
+    assert claims["2-bias"]["verdict"] == "reproduced"
+    assert claims["2-bias"]["measurements"][0]["low"] is None
+    assert claims["lsf-bias-rate"]["verdict"] == "untested"
+
+
+@pytest.mark.parametrize("column", ["relative_bias", "variance"])
+def test_values_that_are_not_finite_reproduce_nothing(judge, column):
+    found = verdicts(judge(audit_frame().assign(**{column: np.nan})))
+    using = {"relative_bias": {"2-bias", "3-exact", "leave-one-out", "lsf-bias-rate"}}
+    assert {found[name] for name in using.get(column, set(EXACT) - using["relative_bias"])} == {
+        "untested"
+    }
+
+
+def test_final_returns_are_paired_over_seeds(judge):
+    claim = judge(training=training_frame())["3-training"]
+    found = only_measurement(claim, place="PointGoal")
+    assert found["subject"] == "lsf_vpg - unbiased_vpg"
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((6.0, 5.0, 7.0))
+
+
+def test_interval_that_holds_zero_does_not_reproduce(judge):
+    claims = judge(training=training_frame(advantage=-1.0), evaluation=evaluation_frame(gain=-1.0))
+    assert {claims[name]["verdict"] for name in TRAINED} == {"not reproduced"}
+
+
+def test_two_seeds_are_untested_and_have_no_interval(judge):
+    claims = judge(training=training_frame(seeds=2), evaluation=evaluation_frame(seeds=2))
+    for name in TRAINED:
+        assert claims[name]["verdict"] == "untested"
+        for found in claims[name]["measurements"]:
+            assert found["value"] > 0
+            assert found["low"] is found["high"] is None
+            assert "2 seed(s): an interval needs 3" in found["note"]
+
+
+def test_environment_without_an_unbiased_run_is_untested(judge):
+    training = training_frame()
+    missing = (training["environment"] == "PointGoal") & (training["estimator"] == "unbiased")
+    claim = judge(training=training[~missing])["3-training"]
+    assert claim["verdict"] == "untested"
+    found = only_measurement(claim, place="PointGoal")
+    assert (found["subject"], found["note"]) == ("unbiased estimate", "no training run")
+
+
+def test_runs_without_a_common_seed_are_untested(judge):
+    training = training_frame()
+    training.loc[training["estimator"] == "unbiased", "seed"] += 10
+    claim = judge(training=training)["3-training"]
+    assert claim["verdict"] == "untested"
+    assert {found["note"] for found in claim["measurements"]} == {"no seed in common"}
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.inf, np.inf])
+def test_diverged_practical_run_counts_as_the_worst_return(judge, bad):
+    training = training_frame()
+    training.loc[0, "mean_return"] = -90.0  # before adaptation: not a post-adaptation return
+    post = (training["environment"] == "PointGoal") & (training["inner_step"] == 1)
+    worst = post & (training["algorithm"] == "unbiased_vpg") & (training["iteration"] == 0)
+    training.loc[worst, "mean_return"] = -60.0
+    diverged = post & (training["algorithm"] == "lsf_vpg") & (training["seed"] == 2)
+    training.loc[diverged & (training["iteration"] >= 5), "mean_return"] = bad
+    claim = judge(training=training)["3-training"]
+    found = only_measurement(claim, place="PointGoal")
+    assert found["value"] == pytest.approx((5 + 6 - 10) / 3)
+    assert (found["low"], found["outcome"]) == (pytest.approx(-10), "fails")
+    assert found["note"] == "diverged, counted as the worst return: lsf_vpg seed 2"
+    assert claim["verdict"] == "not reproduced"
+
+
+def test_diverged_unbiased_run_counts_against_it(judge):
+    training = training_frame()
+    unbiased = (training["algorithm"] == "unbiased_vpg") & (training["seed"] == 0)
+    training.loc[unbiased & (training["iteration"] >= 8), "mean_return"] = np.nan
+    found = judge(training=training)["3-training"]["measurements"][0]
+    assert found["outcome"] == "holds"
+    assert "unbiased_vpg seed 0" in found["note"]
+
+
+def test_environment_in_which_every_run_diverged_is_untested(judge):
+    training = training_frame().assign(mean_return=np.nan)
+    evaluation = evaluation_frame().assign(mean_return=np.nan)
+    claims = judge(training=training, evaluation=evaluation)
+    for name in TRAINED:
+        assert claims[name]["verdict"] == "untested"
+        assert {found["note"] for found in claims[name]["measurements"]} == {"every run diverged"}
+
+
+def test_gain_is_that_of_the_first_inner_step(judge):
+    claim = judge(evaluation=evaluation_frame())["adaptation"]
+    found = only_measurement(claim, place="PointGoal", subject="lsf_vpg")
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((8.0, 7.0, 9.0))
+
+
+def test_page_has_the_table_first_and_every_claim_after_it(judge, tmp_path):
+    claims = judge(audit_frame(), training_frame(), evaluation_frame())
+    page = (tmp_path / "claims" / "claims.md").read_text()
+    table = page.split("## How to read this page")[0]
+    for name, claim in claims.items():
+        assert f"[{name}](#claim-{name})" in table
+        assert f"## Claim {name}\n" in page
+        assert claim["statement"] in page and claim["criterion"] in page
+        assert all(command in page for command in claim["commands"])
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert {line.count(" | ") for line in rows} == {4, 6}
+    assert "nan" not in page.split()
+
+
+def test_commands_repeat_the_audit(judge):
+    assert judge(audit_frame())["leave-one-out"]["commands"] == [
+        f"metarl audit exact --problem {problem} --estimators leave_one_out"
+        f" --sample-sizes 4 8 16 32 64 --output {problem}.parquet"
+        for problem in ("bandit", "chain")
+    ]
+
+
+def test_same_evidence_gives_the_same_bytes_and_the_criteria_their_hash(judge, tmp_path):
+    frames = audit_frame(), training_frame(), evaluation_frame()
+    contents = []
+    for _ in range(2):
+        judge(*frames)
+        folder = tmp_path / "claims"
+        contents.append([(folder / name).read_bytes() for name in ("claims.md", "claims.json")])
+    assert contents[0] == contents[1]
+    digest = hashlib.sha256(json.dumps(CRITERIA_VALUES, sort_keys=True).encode()).hexdigest()
+    assert json.loads(contents[0][1])["criteria_sha256"] == digest
+    assert digest in contents[0][0].decode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"confidence": None}, "criterion confidence is None"),
+        ({"confidence": 95}, "criterion confidence is 95: give a number between 0 and 1"),
+        ({"lsf_bias_slope_max": "low"}, "criterion lsf_bias_slope_max is 'low'"),
+        ({"lsf_bias_slope_max": True}, "criterion lsf_bias_slope_max is True"),
+        ({"lsf_bias_slope_max": float("nan")}, "criterion lsf_bias_slope_max is nan"),
+        ({"speed_max": 1.0}, "criterion speed_max is unknown: give exactly confidence"),
+    ],
+)
+def test_bad_criteria_are_refused_and_nothing_is_written(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        write_claims(CRITERIA_VALUES | changes, [], [], [], tmp_path / "claims")
+    assert not (tmp_path / "claims").exists()
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_every_criterion_is_required(tmp_path, name):
+    criteria = {key: value for key, value in CRITERIA_VALUES.items() if key != name}
+    with pytest.raises(InputError, match=f"criterion {name} is missing"):
+        write_claims(criteria, [], [], [], tmp_path)
+
+
+def test_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        write_claims(CRITERIA_VALUES, [tmp_path / "a.parquet"], [], [], tmp_path / "claims")
+    assert not (tmp_path / "claims").exists()

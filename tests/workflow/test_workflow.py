@@ -1,0 +1,242 @@
+"""The workflow as its users call it, in a copy of the tree.
+
+All but the last test are about which jobs run. Where jobs have to run, a stub stands in the place
+of the `metarl` command and writes what it is asked for. The last one runs the smoke scale for real.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "config", "profiles", "src", "workflow")
+SMOKE = ("--configfile", "config/smoke.yaml")
+FIGURES = [
+    "adaptation.png",
+    "adaptation.svg",
+    "claims.json",
+    "claims.md",
+    "exact_audit.png",
+    "exact_audit.svg",
+    "learning_curves.png",
+    "learning_curves.svg",
+]
+STUB = """#!/usr/bin/env bash
+command=$1
+while [ $# -gt 1 ]; do
+  case $1 in
+    --output) output=$2 ;;
+    --policy) policy=$2 ;;
+  esac
+  shift
+done
+case $command in
+  train) touch "$output" "$policy" ;;
+  figure) touch "$output.svg" "$output.png" ;;
+  claims) touch "$output/claims.md" "$output/claims.json" ;;
+  *) touch "$output" ;;
+esac
+"""
+
+
+def copy_tree(folder: Path) -> Path:
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    return folder
+
+
+def snakemake(tree: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Calls `snakemake all` in `tree` with the tree's package and, if it has one, its stub."""
+    path = [str(tree / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "PATH": os.pathsep.join(path)}
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "all", *arguments],
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=1200,
+        check=False,
+    )
+
+
+def planned(tree: Path, *arguments: str) -> dict[str, int]:
+    """The jobs that a dry run announces: rule to count, without `all`."""
+    result = snakemake(tree, "--dry-run", *arguments)
+    assert result.returncode == 0, result.stdout
+    statistics = re.findall(r"^(\w+) +(\d+)$", result.stdout, flags=re.MULTILINE)
+    return {rule: int(count) for rule, count in statistics if rule not in ("all", "total")}
+
+
+@contextmanager
+def rewritten(path: Path, text: str) -> Iterator[None]:
+    """`path` with the content `text` for a while; its own content comes back with a new date."""
+    content = path.read_text()
+    assert text != content
+    path.write_text(text)
+    try:
+        yield
+    finally:
+        path.write_text(content)
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory) -> Path:
+    """A tree in which nothing was run."""
+    return copy_tree(tmp_path_factory.mktemp("fresh"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A tree in which the smoke scale was run with the stub."""
+    tree = copy_tree(tmp_path_factory.mktemp("finished"))
+    stub = tree / "bin" / "metarl"
+    stub.parent.mkdir()
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    result = snakemake(tree, *SMOKE)
+    assert result.returncode == 0, result.stdout
+    return tree
+
+
+@pytest.mark.parametrize(("scale", "runs"), [("config", 36), ("smoke", 4), ("paper", 54)])
+def test_each_scale_plans_its_own_runs_only(fresh, scale, runs):
+    arguments = () if scale == "config" else ("--configfile", f"config/{scale}.yaml")
+    assert planned(fresh, *arguments) == {
+        "audit": 2,
+        "train": runs,
+        "evaluate": runs,
+        "draw_exact_audit": 1,
+        "draw_learning_curves": 1,
+        "draw_adaptation": 1,
+        "judge_claims": 1,
+    }
+
+
+def test_committed_figures_do_not_stand_in_for_absent_results(fresh):
+    figures = fresh / "paper_figures"
+    figures.mkdir()
+    for name in FIGURES:
+        (figures / name).write_text("from an earlier run\n")
+    assert planned(fresh)["train"] == 36
+    shutil.rmtree(figures)
+
+
+def test_a_bad_configuration_is_one_line_and_no_traceback(fresh):
+    bad = fresh / "bad.yaml"
+    bad.write_text((fresh / "config/smoke.yaml").read_text().replace("    tasks:", "    task:"))
+    result = snakemake(fresh, "--configfile", "bad.yaml")
+    mine = [line for line in result.stdout.splitlines() if "unknown key" in line]
+    assert result.returncode != 0
+    assert len(mine) == 1 and "bad.yaml" in mine[0] and "allowed: iterations, tasks" in mine[0]
+    assert "Traceback" not in result.stdout and "Error" not in result.stdout
+
+
+def test_the_cluster_profile_plans_the_same_jobs(fresh):
+    plan = planned(fresh, *SMOKE, "--workflow-profile", "profiles/slurm")
+    assert plan == planned(fresh, *SMOKE)
+
+
+def test_a_second_call_does_nothing(finished):
+    assert planned(finished, *SMOKE) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "jobs"),
+    [
+        ("cli.py", {}),
+        ("figures/learning_curves.py", {"draw_learning_curves": 1}),
+        ("figures/exact_audit.py", {"draw_exact_audit": 1}),
+        ("figures/adaptation.py", {"draw_adaptation": 1}),
+        ("claims/__init__.py", {"judge_claims": 1}),
+        ("audit/exact.py", {"audit": 2, "draw_exact_audit": 1, "judge_claims": 1}),
+        ("evaluation.py", {"evaluate": 4, "draw_adaptation": 1, "judge_claims": 1}),
+        (
+            "environments/point_goal.py",
+            {
+                "train": 2,
+                "evaluate": 2,
+                "draw_learning_curves": 1,
+                "draw_adaptation": 1,
+                "judge_claims": 1,
+            },
+        ),
+        (
+            "training.py",
+            {
+                "train": 4,
+                "evaluate": 4,
+                "draw_learning_curves": 1,
+                "draw_adaptation": 1,
+                "judge_claims": 1,
+            },
+        ),
+    ],
+)
+def test_an_edit_reruns_what_depends_on_it(finished, file, jobs):
+    source = finished / "src/metarl" / file
+    with rewritten(source, source.read_text() + "# edited\n"):
+        assert planned(finished, *SMOKE) == jobs
+
+
+def test_the_report_quotes_the_configuration(finished):
+    result = snakemake(finished, *SMOKE, "--report", "report.html")
+    assert result.returncode == 0, result.stdout
+    report = (finished / "report.html").read_text()
+    for quoted in ("4 tasks x", "problem: 4, 8, 16, 32.", "Seeds: 0.", "0.95 confidence"):
+        assert quoted in report
+
+
+def test_a_new_seed_runs_alone(finished):
+    config = finished / "config/smoke.yaml"
+    with rewritten(config, config.read_text().replace("seeds: [0]", "seeds: [0, 1]")):
+        plan = planned(finished, *SMOKE)
+    assert plan == {
+        "train": 4,
+        "evaluate": 4,
+        "draw_learning_curves": 1,
+        "draw_adaptation": 1,
+        "judge_claims": 1,
+    }
+
+
+def test_a_setting_reruns_its_environment_alone(finished):
+    config = finished / "config/smoke.yaml"
+    rate = "inner_learning_rate: "
+    with rewritten(config, config.read_text().replace(f"{rate}0.5", f"{rate}0.25")):
+        plan = planned(finished, *SMOKE)
+    assert (plan["train"], plan["evaluate"]) == (2, 2)
+    assert "audit" not in plan
+
+
+@pytest.mark.slow
+def test_the_smoke_scale_from_end_to_end(tmp_path):
+    tree = copy_tree(tmp_path)
+    committed = tree / "paper_figures" / "claims.md"
+    committed.parent.mkdir()
+    committed.write_text("the default scale's verdicts\n")
+
+    result = snakemake(tree, *SMOKE)
+    assert result.returncode == 0, result.stdout
+    results = tree / "results/smoke"
+    assert sorted(path.name for path in (results / "figures").iterdir()) == FIGURES
+    assert len(list(results.glob("train/*/*/seed_0.parquet"))) == 4
+    assert len(list(results.glob("evaluate/*/*/seed_0.parquet"))) == 4
+    assert len(list(results.glob("audit/exact_*.parquet"))) == 2
+    assert all(path.stat().st_size for path in results.rglob("*.parquet"))
+
+    assert planned(tree, *SMOKE) == {}
+    assert [path.name for path in committed.parent.iterdir()] == ["claims.md"]
+    assert committed.read_text() == "the default scale's verdicts\n"

@@ -1,0 +1,24 @@
+# A verdict on each of the paper's claims, by the criteria that the configuration declares.
+rule judge_claims:
+    input:
+        sources("metarl.claims"),
+        audit=AUDIT_TABLES,
+        training=TRAINING_TABLES,
+        evaluation=EVALUATION_TABLES,
+    output:
+        report(
+            f"{FIGURES}/claims.md",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"figure": "Verdicts"},
+        ),
+        f"{FIGURES}/claims.json",
+    log:
+        f"{LOGS}/claims.log",
+    params:
+        criteria=json.dumps(config["claims"]),
+        folder=lambda wildcards, output: Path(output[0]).parent,
+    shell:
+        "metarl claims --criteria {params.criteria:q} --audit {input.audit}"
+        " --training {input.training} --evaluation {input.evaluation}"
+        " --output {params.folder} > {log} 2>&1"
