@@ -2,12 +2,14 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -23,7 +25,7 @@ def load_tensorflow() -> None:
     try:
         import tensorflow_probability
 
-        _ = tensorflow_probability.distributions  # both packages load lazily
+        _ = tensorflow_probability.distributions.Normal  # both packages load lazily
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -121,7 +123,7 @@ class Evaluate:
 class Figure:
     """Draws one figure as STEM.svg and STEM.png from tidy parquet files."""
 
-    name: tyro.conf.Positional[str]
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
     """exact_audit, learning_curves or adaptation."""
     inputs: tuple[Path, ...]
     """Parquet files of `audit exact`, `train` or `evaluate`."""
@@ -158,6 +160,8 @@ class Claims:
             raise InputError(
                 f"--criteria is not JSON ({error}); give an object of numbers"
             ) from error
+        if not isinstance(criteria, dict):
+            raise InputError(f"--criteria is {self.criteria}; give an object of numbers")
         write_claims(criteria, self.audit, self.training, self.evaluation, self.output)
 
 
@@ -226,17 +230,17 @@ def parse(name: str, arguments: list[str]):
         if stop.code == 0:  # --help
             raise
         lines = [
-            line.strip(" \u2500\u2502\u256d\u256e\u2570\u256f-")
+            line.strip(" \u2500\u2502\u256d\u256e\u2570\u256f")
             for line in page.getvalue().splitlines()
         ]
-        end = next(
-            (i for i, line in enumerate(lines) if line.startswith(("Argument help", "For full"))),
-            None,
-        )
-        text = " ".join(line for line in lines[1:end] if line)
-        if text.startswith("Missing"):
+        _, *lines = [line for line in lines if line.strip("-")]  # no title, no rules
+        ends = ("Argument help", "For full")
+        lines = list(itertools.takewhile(lambda line: not line.startswith(ends), lines))
+        text = " ".join(lines)
+        if text.startswith("Missing from"):
+            flags = itertools.takewhile(lambda line: not line.startswith("Unrecognized"), lines)
             text = "missing " + ", ".join(
-                re.findall(r"--[a-z-]+", page.getvalue().split("Unrecog")[0])[:-1]
+                line.split()[0] for line in flags if re.match(r"--|[A-Z]+$", line)
             )
         raise InputError(f"{text}; see metarl {name} --help") from None
 

@@ -91,7 +91,8 @@ class TrainingSettings:
             "outer_epochs",
         ):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")
-        require(self.seed >= 0, "seed", self.seed, "an integer >= 0")
+        # tables and tensors hold 64-bit integers
+        require(0 <= self.seed < 2**63, "seed", self.seed, "an integer >= 0 and < 2^63")
         require(
             all(width >= 1 for width in self.hidden_sizes),
             "hidden_sizes",

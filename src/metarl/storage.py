@@ -1,12 +1,11 @@
 """Atomic writes: a reader sees the old file or the new one, never half of one."""
 
+import errno
 import hashlib
 import io
 import json
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,10 +16,21 @@ from metarl.errors import InputError
 
 
 def write_bytes(data: bytes, path: str | os.PathLike) -> None:
-    """Replaces the file at `path` by `data`, all at once, on disk when this returns."""
+    """Replaces the file at `path` by `data`, all at once, on disk when this returns.
+
+    Raises:
+      InputError: `path` is a folder, or its folder cannot be made or written to.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise InputError(
+            f"cannot write {str(path)!r} ({error.strerror}); give a path in a folder you can write to"
+        ) from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -67,7 +77,7 @@ def unpack_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]
         digest = str(arrays.pop("sha256"))
         intact = digest == _digest(arrays)
         settings = json.loads(str(arrays.pop("settings")))
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # on damaged bytes zipfile and NumPy raise almost anything
         raise InputError(f"{str(path)!r} is not a readable metarl file; write it anew") from error
     if not intact:
         raise InputError(f"{str(path)!r} does not match its checksum, it is damaged; write it anew")

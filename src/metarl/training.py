@@ -14,7 +14,7 @@ import tensorflow as tf
 from metarl import checkpoints, environments
 from metarl.adaptation import adapt
 from metarl.advantages import trajectories
-from metarl.errors import RunError
+from metarl.errors import InputError, RunError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import effective_sample_size, inner_step, leave_one_out_ratios
 from metarl.outer_optimizers import AdamState, adam, adam_start, clipped_gradient, kl_gradient
@@ -24,6 +24,20 @@ from metarl.rollouts import Rollout, Sampler
 from metarl.settings import TrainingSettings
 from metarl.storage import pack_arrays, write_bytes, write_parquet
 from metarl.trajectories import Trajectories
+
+COLUMNS = (
+    "algorithm",
+    "environment",
+    "estimator",
+    "seed",
+    "iteration",
+    "environment_steps",
+    "inner_step",
+    "mean_return",
+    "task_std",
+    "gradient_norm",
+    "effective_sample_size",
+)
 
 
 class NonFiniteGradient(RunError):
@@ -163,10 +177,16 @@ def train(
       threads: of the physics; results do not depend on it.
 
     Raises:
+      InputError: an unknown estimator, or one that does not take the inner steps.
       PhysicsError: a simulation failed; the last good checkpoint stays.
       NonFiniteGradient: likewise for the meta-gradient.
     """
     entry = estimator(settings.estimator)
+    if entry.one_inner_step and settings.inner_steps > 1:
+        raise InputError(
+            f"{entry.name} is derived for one inner step, inner_steps is {settings.inner_steps}; "
+            "use 1, or another estimator such as lsf"
+        )
     described = dataclasses.asdict(settings)
     checkpoint = checkpoints.checkpoint_path(checkpoint_folder, described)
     sampler = make_sampler(settings, threads)
@@ -242,4 +262,4 @@ def train(
             writer.flush()
 
     write_bytes(pack_arrays({"parameters": parameters.numpy()}, described), policy_output)
-    write_parquet(pd.DataFrame(rows), output)
+    write_parquet(pd.DataFrame(rows, columns=COLUMNS), output)

@@ -11,6 +11,7 @@ grad J_N itself comes from automatic differentiation of J_N, not from any estima
 """
 
 import itertools
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -209,13 +210,16 @@ def chunks(x: np.ndarray, padding: float | None = None) -> Iterator[tuple[tf.Ten
         yield tf.constant(np.concatenate([part, filling])), len(part)
 
 
+def samples(finite: FiniteProblem, sample_size: int) -> int:
+    """How many distinct samples of N trajectories there are."""
+    return math.comb(sample_size + len(finite.rewards) - 1, len(finite.rewards) - 1)
+
+
 def require_enumerable(finite: FiniteProblem, sample_size: int) -> None:
     """Raises InputError for an N that cannot be enumerated."""
-    from math import comb
-
     if sample_size < 1:
         raise InputError(f"sample size is {sample_size}; give an integer >= 1")
-    number = comb(sample_size + len(finite.rewards) - 1, len(finite.rewards) - 1)
+    number = samples(finite, sample_size)
     if number > MOST_COMPOSITIONS:
         raise InputError(
             f"sample size {sample_size} on {finite.name} has {number} distinct samples; at most "
@@ -247,12 +251,18 @@ def audit(name: str, estimators: Sequence[str], sample_sizes: Sequence[int], out
     for sample_size in sample_sizes:
         require_enumerable(finite, sample_size)
     exact = ExactAudit(finite, entries)
-    rows, started = [], time.monotonic()
-    for done, sample_size in enumerate(sorted(sample_sizes), start=1):
+    rows = []
+    ordered = sorted(sample_sizes)
+    calls = [math.ceil(samples(finite, sample_size) / CHUNK) for sample_size in ordered]
+    for done, sample_size in enumerate(ordered, start=1):
         rows += exact.run(sample_size)
-        elapsed = time.monotonic() - started
+        if done == 1:
+            started = time.monotonic()  # the first one compiles: no measure of the rest
+        pace = (time.monotonic() - started) / max(sum(calls[1:done]), 1)
         print(
-            f"{name}: N = {sample_size}, {done}/{len(sample_sizes)}, {elapsed:.0f} s",
+            f"{name}: N = {sample_size}, {done}/{len(ordered)} sample sizes, "
+            f"ETA {pace * sum(calls[done:]):.0f} s",
             file=sys.stderr,
+            flush=True,
         )
     write_parquet(pd.DataFrame(rows), output)

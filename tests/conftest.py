@@ -1,0 +1,103 @@
+"""One small off-policy batch of unequal trajectories, and plain NumPy loops to hold its computations against."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from scipy import stats
+
+TASKS, ROWS, HORIZON = 2, 3, 4
+OBSERVATION_SIZE, HIDDEN_SIZE, ACTION_SIZE = 3, 4, 2
+
+
+def naive_outputs(parameters: np.ndarray, observation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and log standard deviation [A] for one task's parameters [P] and one observation [O]."""
+    kernel_1, bias_1, kernel_2, bias_2, log_std = np.split(parameters, [12, 16, 24, 26])
+    hidden = [
+        np.tanh(bias_1[j] + sum(observation[i] * kernel_1[4 * i + j] for i in range(3)))
+        for j in range(4)
+    ]
+    mean = [bias_2[j] + sum(hidden[i] * kernel_2[2 * i + j] for i in range(4)) for j in range(2)]
+    return np.array(mean), log_std
+
+
+def naive_log_prob(parameters: np.ndarray, observation: np.ndarray, action: np.ndarray) -> float:
+    """log pi(a | s) for one task's parameters [P] and one step."""
+    mean, log_std = naive_outputs(parameters, observation)
+    return stats.norm.logpdf(action, mean, np.exp(log_std)).sum()
+
+
+def naive_behaviour_log_prob(batch, step: tuple[int, int, int]) -> float:
+    """log pi_behaviour(a | s) of one step (k, i, t)."""
+    mean, log_std = (x.numpy()[step] for x in batch.behaviour)
+    return stats.norm.logpdf(batch.actions.numpy()[step], mean, np.exp(log_std)).sum()
+
+
+def steps_taken(batch, task: int) -> Iterator[tuple[int, int, int]]:
+    """The steps (k, i, t) of one task that happened."""
+    for row in range(ROWS):
+        for t in range(HORIZON):
+            if batch.mask.numpy()[task, row, t]:
+                yield task, row, t
+
+
+def naive_average(batch, task: int, averaging: str, term: Callable) -> float:
+    """The average of term((k, i, t)) over one task's sample, whose row i stands for the share weights[k, i]."""
+    weights = batch.weights.numpy()[task]
+    lengths = batch.mask.numpy()[task].sum(axis=-1)
+    total = sum(weights[step[1]] * term(step) for step in steps_taken(batch, task))
+    return total if averaging == "trajectories" else total / (weights @ lengths)
+
+
+def numerical_gradient(function: Callable[[np.ndarray], float], point: np.ndarray) -> np.ndarray:
+    """Central differences of a function of [P] in float64; their error is about 1e-10 here."""
+    step = 1e-5
+    return np.array(
+        [
+            (function(point + step * axis) - function(point - step * axis)) / (2 * step)
+            for axis in np.eye(len(point))
+        ]
+    )
+
+
+@pytest.fixture
+def policy():
+    from metarl.policies import GaussianMLPPolicy
+
+    return GaussianMLPPolicy(OBSERVATION_SIZE, ACTION_SIZE, (HIDDEN_SIZE,))
+
+
+@pytest.fixture
+def parameters(policy):
+    """[K, P] float64, a copy of its own for every task."""
+    import tensorflow as tf
+
+    generator = np.random.default_rng(7)
+    return tf.constant(0.5 * generator.normal(size=(TASKS, policy.parameter_size)))
+
+
+@pytest.fixture
+def batch(policy, parameters):
+    """float64; unequal lengths and unequal weights; the policy that acted is near `parameters`, not at them."""
+    import tensorflow as tf
+
+    from metarl.trajectories import Trajectories
+
+    generator = np.random.default_rng(11)
+    shape = (TASKS, ROWS, HORIZON)
+    lengths = np.array([[4, 1, 3], [2, 4, 1]])
+    mask = (np.arange(HORIZON) < lengths[..., None]).astype(float)
+    observations = tf.constant(generator.normal(size=(*shape, OBSERVATION_SIZE)))
+    acting = parameters + 0.1 * generator.normal(size=parameters.shape)
+    mean, log_std = policy.outputs(acting, observations)
+    return Trajectories(
+        observations=observations,
+        actions=mean + tf.exp(log_std) * generator.normal(size=mean.shape),
+        advantages=tf.constant(mask * generator.normal(size=shape)),
+        rewards=tf.constant(mask * generator.normal(size=shape)),
+        score_rewards=tf.constant(mask * generator.normal(size=shape)),
+        mask=tf.constant(mask),
+        behaviour=(mean, log_std),
+        weights=tf.constant([[0.2, 0.5, 0.3], [0.6, 0.25, 0.15]], tf.float64),
+        sample_size=tf.constant(20.0, tf.float64),
+    )

@@ -1,0 +1,279 @@
+"""The command line: bad input gives one line and status 2, and leaves nothing behind."""
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metarl import claims, cli, figures
+from metarl.errors import InputError
+from metarl.storage import pack_arrays, write_bytes
+
+TRAIN = (
+    "train --algorithm label --estimator lvc --environment PointGoal --iterations 1 --tasks 2 "
+    "--trajectories 2 --horizon 3 --hidden-sizes 4 "
+    "--output new/run.parquet --policy new/run.npz --checkpoints new/checkpoints"
+)
+AUDIT = "audit exact --problem bandit --estimators lsf --sample-sizes 2 --output new/exact.parquet"
+EVALUATE = "evaluate --policy run.npz --output new/evaluation.parquet"
+FIGURE = "figure adaptation --inputs evaluation.parquet --output new/adaptation"
+CLAIMS = "claims --audit --training --evaluation --output new/claims --criteria"
+CRITERIA = json.dumps(dict.fromkeys(claims.CRITERIA, 0.5))
+BENCH = "bench --output new/bench.json"
+
+BAD_INPUT = {
+    # the command
+    "": "no command given; choose one of estimators, audit exact, train",
+    "trian": "unknown command 'trian'; choose one of",
+    "audit": "unknown command 'audit'; choose one of",
+    "--seed 3": "unknown command '--seed'; choose one of",
+    # flags that are missing, unknown, or without their value
+    "train": "missing --output, --policy, --checkpoints, --environment, --estimator, --algorithm; see",
+    "train --estimator lsf --bogus 3": "missing --output, --policy, --checkpoints, --environment, --algo",
+    "audit exact --problem bandit": "missing --estimators, --sample-sizes, --output; see metarl audit",
+    "figure --inputs a --output b": "missing NAME; see metarl figure --help",
+    "evaluate --output b": "missing --policy; see metarl evaluate --help",
+    "claims": "missing --criteria, --audit, --training, --evaluation, --output; see",
+    f"{TRAIN} --bogus 3": "Unrecognized options: --bogus, 3; see metarl train --help",
+    f"{TRAIN} more": "Unrecognized options: more; see metarl train --help",
+    f"{TRAIN} --seed": "Missing value for argument '--seed'",
+    "estimators more": "Unrecognized options: more; see metarl estimators --help",
+    # settings
+    f"{TRAIN} --seed one": "Error parsing --seed: invalid literal for int()",
+    f"{TRAIN} --seed 1.5": "Error parsing --seed: invalid literal for int()",
+    f"{TRAIN} --seed -1": "seed is -1; give an integer >= 0",
+    f"{TRAIN} --seed {2**63}": f"seed is {2**63}; give an integer >= 0 and",
+    f"{TRAIN} --iterations 0": "iterations is 0; give an integer >= 1",
+    f"{TRAIN} --hidden-sizes 4 0": "hidden_sizes is (4, 0); give integers >= 1",
+    f"{TRAIN} --discount 1.1": "discount is 1.1; give a number in (0, 1]",
+    f"{TRAIN} --gae-lambda nan": "gae_lambda is nan; give a number in [0, 1]",
+    f"{TRAIN} --inner-learning-rate 0": "inner_learning_rate is 0.0; give a positive number",
+    f"{TRAIN} --clip inf": "clip is inf; give a positive number",
+    f"{TRAIN} --averaging mean": "invalid choice 'mean' for argument '--averaging'",
+    f"{TRAIN} --environment Ant": "unknown environment 'Ant'; choose one of HalfCheetahDir",
+    f"{TRAIN} --estimator mam": "unknown estimator 'mam'; choose one of fomaml, maml",
+    f"{TRAIN} --threads 0": "threads is 0; it must be a positive integer",
+    f"{TRAIN} --estimator leave_one_out --inner-steps 2 --tensorboard new/board": (
+        "leave_one_out is derived for one inner step, inner_steps is 2; use 1"
+    ),
+    f"{AUDIT} --problem maze": "unknown problem 'maze'; choose one of bandit, chain",
+    f"{AUDIT} --estimators lsf mam": "unknown estimator 'mam'; choose one of fomaml, maml",
+    f"{AUDIT} --estimators": "no estimator given; give at least one",
+    f"{AUDIT} --sample-sizes 4 0": "sample size is 0; give an integer >= 1",
+    f"{AUDIT} --sample-sizes two": "Error parsing --sample-sizes: Could not find valid parse",
+    f"{AUDIT} --sample-sizes 1000000": "at most 5000000 can be enumerated, give a smaller one",
+    # files
+    f"{EVALUATE} --policy absent.npz": "no file 'absent.npz'; give a file that metarl wrote",
+    f"{EVALUATE} --policy .": "no file '.'; give a file that metarl wrote",
+    f"{EVALUATE} --policy text.txt": "'text.txt' is not a readable metarl file; write it anew",
+    f"{EVALUATE} --policy other.npz": "'other.npz' is not a policy of `metarl train`; give one of",
+    f"{EVALUATE} --tasks 0": "tasks is 0; give an integer >= 1",
+    f"{EVALUATE} --trajectories 0": "trajectories is 0; give an integer >= 1",
+    f"{EVALUATE} --inner-steps -1": "inner_steps is -1; give an integer >= 0",
+    f"{EVALUATE} --threads 0": "threads is 0; it must be a positive integer",
+    "figure pie --inputs evaluation.parquet --output new/pie": "there is no figure 'pie': choose one of",
+    f"{FIGURE} --inputs absent.parquet": "absent.parquet: no such file",
+    f"{FIGURE} --inputs text.txt": "text.txt: not a parquet file",
+    f"{FIGURE} --inputs other.parquet": "other.parquet: ",
+    f"{FIGURE} --inputs": "no evaluation rows in 0 files: give at least one file with rows",
+    f"{CLAIMS} '{{'": "--criteria is not JSON",
+    f"{CLAIMS} 3": "--criteria is 3; give an object of numbers",
+    f"{CLAIMS} '{{}}'": "criterion baseline_variance_slope_max is missing: give exactly confidence",
+    f"{CLAIMS} '{CRITERIA}' --audit text.txt": "text.txt: not a parquet file",
+    f"{CLAIMS} '{CRITERIA}' --output text.txt": "cannot write 'text.txt/claims.json' (",
+    f"{BENCH} --threads 0": "threads is 0; it must be a positive integer",
+}
+
+
+@pytest.fixture
+def metarl(monkeypatch):
+    """Runs `metarl ARGUMENTS` in this process; returns the exit status."""
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")  # as main sets it; restored after the test
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "1")
+
+    def run(arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["metarl", *shlex.split(arguments)])
+        try:
+            cli.main()
+        except SystemExit as stop:
+            return stop.code
+        return 0
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """The working folder, with a few files that are no proper input, and a policy."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text.txt").write_text("not a table\n")
+    pd.DataFrame({"a": [1]}).to_parquet("other.parquet")
+    write_bytes(pack_arrays({"numbers": np.ones(3)}, {}), "other.npz")
+    settings = {"environment": "PointGoal", "estimator": "lsf", "algorithm": "label"}
+    parameters = np.zeros(2 * 2 + 2 + 2, np.float32)
+    write_bytes(
+        pack_arrays({"parameters": parameters}, {**settings, "hidden_sizes": []}), "run.npz"
+    )
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+def assert_one_line(errors: str, message: str) -> None:
+    assert errors.startswith("metarl: ")
+    assert errors.count("\n") == 1
+    assert errors.endswith("\n")
+    assert message in errors
+
+
+@pytest.mark.parametrize("arguments", BAD_INPUT)
+def test_bad_input(metarl, folder, capfd, arguments):
+    before = contents(folder)
+    assert metarl(arguments) == 2
+    output, errors = capfd.readouterr()
+    assert output == ""
+    assert_one_line(errors, BAD_INPUT[arguments])
+    assert contents(folder) == before
+
+
+def test_bad_input_to_the_real_command(folder):
+    """Nothing that TensorFlow says while it loads gets past it, either."""
+    before = contents(folder)
+    arguments = shlex.split(f"{TRAIN} --estimator mam")
+    finished = subprocess.run(
+        [sys.executable, "-m", "metarl", *arguments], check=False, capture_output=True, text=True
+    )
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    assert_one_line(finished.stderr, "unknown estimator 'mam'; choose one of fomaml, maml")
+    assert contents(folder) == before
+
+
+def test_the_command_line_starts_without_tensorflow():
+    code = "import sys, metarl.cli; print([m for m in sys.modules if m.startswith('tensorflow')])"
+    finished = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True
+    )
+    assert finished.stdout == "[]\n"
+
+
+def test_a_run_that_cannot_go_on(metarl, folder, capfd):
+    """An inner step into infinity: status 1, one line, no result."""
+    assert metarl(f"{TRAIN} --inner-learning-rate 1e38") == 1
+    assert_one_line(
+        capfd.readouterr().err, "task 0, trajectory 0, step 0: the action is not finite"
+    )
+    assert not (folder / "new").exists()
+
+
+def test_an_interruption(metarl, folder, capfd, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figures, "draw", interrupt)
+    assert metarl(FIGURE) == 130
+    assert_one_line(capfd.readouterr().err, "interrupted; what was written stays valid, run again")
+
+
+def test_an_error_of_ours_is_not_hidden(metarl, folder, monkeypatch):
+    def fail(*arguments):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(figures, "draw", fail)
+    with pytest.raises(ValueError, match="a bug"):
+        metarl(FIGURE)
+
+
+def test_a_message_of_several_lines_becomes_one(capsys):
+    assert cli.stop(InputError("this\n  and that;\ngive these"), 2) == 2
+    assert capsys.readouterr().err == "metarl: this and that; give these\n"
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_usage_names_every_command(metarl, capsys, flag):
+    assert metarl(flag) == 0
+    output, errors = capsys.readouterr()
+    assert errors == ""
+    for name, command in cli.COMMANDS.items():
+        assert f"  metarl {name} " in output
+        assert command.__doc__.splitlines()[0] in output
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_help(metarl, capsys, name):
+    assert metarl(f"{name} --help") == 0
+    output, errors = capsys.readouterr()
+    assert errors == ""
+    assert f"usage: metarl {name}" in output
+
+
+def test_estimators_prints_the_catalogue(metarl, capsys):
+    from metarl.estimators import CATALOGUE
+
+    assert metarl("estimators") == 0
+    output, errors = capsys.readouterr()
+    assert errors == ""
+    for name, entry in CATALOGUE.items():
+        (line,) = [line for line in output.splitlines() if line.split()[0] == name]
+        assert entry.formula in line
+        assert entry.source in line
+
+
+def test_train_evaluate_and_draw(metarl, folder, capsys):
+    assert metarl(TRAIN) == 0
+    assert metarl(f"{EVALUATE} --policy new/run.npz --tasks 2 --trajectories 2") == 0
+    assert metarl(f"{FIGURE} --inputs new/evaluation.parquet") == 0
+    assert capsys.readouterr().out == ""  # progress goes to stderr
+    training = pd.read_parquet("new/run.parquet")
+    assert training["inner_step"].tolist() == [0, 1]
+    assert training["environment_steps"].tolist() == [2 * 2 * 2 * 3] * 2
+    evaluation = pd.read_parquet("new/evaluation.parquet")
+    assert evaluation["inner_step"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert {"label"} == set(evaluation["algorithm"]) == set(training["algorithm"])
+    assert (folder / "new" / "adaptation.svg").stat().st_size > 0
+    assert (folder / "new" / "adaptation.png").stat().st_size > 0
+
+
+def test_every_flag_reaches_the_settings():
+    """Each value differs from its default: a flag that is dropped or confused with another shows."""
+    settings = {
+        "environment": "PointGoal",
+        "estimator": "lsf",
+        "algorithm": "label",
+        "seed": 2,
+        "iterations": 3,
+        "tasks": 4,
+        "trajectories": 5,
+        "horizon": 6,
+        "hidden_sizes": (7, 8, 9),
+        "inner_steps": 10,
+        "inner_learning_rate": 0.11,
+        "averaging": "trajectories",
+        "discount": 0.12,
+        "gae_lambda": 0.13,
+        "outer_learning_rate": 0.14,
+        "outer_epochs": 15,
+        "clip": 0.16,
+        "inner_kl_coefficient": 0.17,
+    }
+    paths = {"output": "o", "policy": "p", "checkpoints": "c", "tensorboard": "t"}
+    arguments = []
+    for name, value in {**settings, **paths, "threads": 18}.items():
+        values = value if isinstance(value, tuple) else (value,)
+        arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
+    command = cli.parse("train", arguments)
+    assert vars(command.settings) == settings
+    assert {name: str(getattr(command, name)) for name in paths} == paths
+    assert command.threads == 18

@@ -1,0 +1,263 @@
+"""Training: the same bytes whatever the threads and the interruptions; failures that leave the checkpoint whole."""
+
+import dataclasses
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from metarl import checkpoints, training
+from metarl.environments import PhysicsError
+from metarl.errors import InputError
+from metarl.estimators import CATALOGUE
+from metarl.evaluation import evaluate, load_policy
+from metarl.randomness import generator
+from metarl.settings import TrainingSettings
+
+SETTINGS = TrainingSettings(
+    environment="PointGoal",
+    estimator="lvc",
+    algorithm="lvc",
+    seed=3,
+    iterations=3,
+    tasks=2,
+    trajectories=3,
+    horizon=6,
+    hidden_sizes=(4,),
+    outer_epochs=2,
+    inner_kl_coefficient=0.01,
+)
+
+
+def paths(folder: Path) -> tuple[Path, Path, Path]:
+    return folder / "run.parquet", folder / "run.npz", folder / "checkpoints"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    training.train(SETTINGS, *paths(folder), tensorboard=folder / "tensorboard")
+    return folder
+
+
+def command(folder: Path, threads: int, iterations: int) -> list[str]:
+    flags = {
+        "--environment": "HalfCheetahDir",
+        "--estimator": "leave_one_out",
+        "--algorithm": "leave_one_out",
+        "--seed": "5",
+        "--iterations": str(iterations),
+        "--tasks": "2",
+        "--trajectories": "2",
+        "--horizon": "8",
+        "--outer-epochs": "2",
+        "--threads": str(threads),
+        "--output": str(folder / "run.parquet"),
+        "--policy": str(folder / "run.npz"),
+        "--checkpoints": str(folder / "checkpoints"),
+    }
+    words = [word for flag in flags.items() for word in flag]
+    return [sys.executable, "-m", "metarl", "train", *words, "--hidden-sizes", "4", "4"]
+
+
+def kill_after(folder: Path, threads: int, iterations: int, line: int) -> None:
+    """Runs the command and kills it with signal 9 when it reports the iteration `line`."""
+    process = subprocess.Popen(
+        command(folder, threads, iterations), stderr=subprocess.PIPE, text=True, bufsize=1
+    )
+    for text in process.stderr:
+        if f"iteration {line}/" in text:
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.stderr.close()
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_killed_runs_end_in_the_same_bytes(tmp_path):
+    """Killed at the start, midway and after the last iteration, resumed with another number of threads."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(whole, threads=1, iterations=4), check=True, capture_output=True)
+    for line, threads in ((1, 1), (3, 2), (4, 1)):
+        kill_after(killed, threads, 4, line)
+    assert not (killed / "run.parquet").exists() or line == 4
+    done = subprocess.run(
+        command(killed, threads=2, iterations=4), check=True, capture_output=True, text=True
+    )
+    assert "iteration 1/4" not in done.stderr
+    for name in ("run.parquet", "run.npz"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_table(trained):
+    frame = pd.read_parquet(trained / "run.parquet")
+    assert frame["iteration"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert frame["inner_step"].tolist() == [0, 1] * 3
+    assert frame["environment_steps"].tolist() == [72, 72, 144, 144, 216, 216]  # 2 x 2 x 3 x 6
+    assert (frame["mean_return"] < 0).all() and (frame["gradient_norm"] > 0).all()
+    assert frame["effective_sample_size"].isna().all()
+    assert set(frame["seed"]) == {3}
+
+
+def test_tensorboard_scalars_are_written(trained):
+    (events,) = (trained / "tensorboard").iterdir()
+    records = list(tf.compat.v1.io.tf_record_iterator(str(events)))
+    text = b"".join(records)
+    assert b"return/inner_step_1" in text and b"meta_gradient/norm" in text
+
+
+@pytest.mark.parametrize("stop_at", [0, 2])
+def test_interrupted_between_any_two_checkpoints(stop_at, trained, tmp_path, monkeypatch):
+    """Stopped before the checkpoint of iteration `stop_at` is written, then run again."""
+    save, saved = checkpoints.save, []
+
+    def stopping(*arguments):
+        if len(saved) == stop_at:
+            raise KeyboardInterrupt
+        saved.append(save(*arguments))
+
+    monkeypatch.setattr(checkpoints, "save", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(SETTINGS, *paths(tmp_path))
+    assert not (tmp_path / "run.parquet").exists()
+    monkeypatch.setattr(checkpoints, "save", save)
+    training.train(SETTINGS, *paths(tmp_path))
+    for name in ("run.parquet", "run.npz"):
+        assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
+
+
+def test_a_damaged_checkpoint_is_named_and_ignored(trained, tmp_path, capsys):
+    path = checkpoints.checkpoint_path(tmp_path / "checkpoints", dataclasses.asdict(SETTINGS))
+    path.parent.mkdir()
+    whole = checkpoints.checkpoint_path(trained / "checkpoints", dataclasses.asdict(SETTINGS))
+    damaged = bytearray(whole.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    training.train(SETTINGS, *paths(tmp_path))
+    assert "starting afresh" in capsys.readouterr().err
+    assert (tmp_path / "run.parquet").read_bytes() == (trained / "run.parquet").read_bytes()
+
+
+def test_another_setting_is_another_checkpoint(tmp_path):
+    described = dataclasses.asdict(SETTINGS)
+    one = checkpoints.checkpoint_path(tmp_path, described)
+    assert one == checkpoints.checkpoint_path(tmp_path, dict(described))
+    assert one != checkpoints.checkpoint_path(tmp_path, described | {"seed": 4})
+
+
+def test_a_physics_failure_keeps_the_last_good_checkpoint(tmp_path, monkeypatch, trained):
+    collect, calls = training.Sampler.collect, []
+
+    def failing(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise PhysicsError(task=1, trajectory=2, step=4, reason="planted")
+        return collect(*arguments)
+
+    monkeypatch.setattr(training.Sampler, "collect", failing)
+    with pytest.raises(PhysicsError, match="task 1"):
+        training.train(SETTINGS, *paths(tmp_path))
+    monkeypatch.setattr(training.Sampler, "collect", collect)
+    path = checkpoints.checkpoint_path(tmp_path / "checkpoints", dataclasses.asdict(SETTINGS))
+    arrays, rows = checkpoints.load(path)
+    assert int(arrays["iteration"]) == 1 and len(rows) == 2
+    training.train(SETTINGS, *paths(tmp_path))
+    assert (tmp_path / "run.parquet").read_bytes() == (trained / "run.parquet").read_bytes()
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    """A post-update batch with an infinite advantage; the pre-update one is as it was."""
+    trajectories, seen = training.trajectories, []
+
+    def overflowing(rollout, settings):
+        seen.append(rollout)
+        batch = trajectories(rollout, settings)
+        return batch._replace(advantages=math.inf * batch.advantages) if len(seen) == 2 else batch
+
+    monkeypatch.setattr(training, "trajectories", overflowing)
+    with pytest.raises(training.NonFiniteGradient, match="iteration 0"):
+        training.train(SETTINGS, *paths(tmp_path))
+    assert not (tmp_path / "run.parquet").exists()
+
+
+def test_unknown_estimator_writes_nothing(tmp_path):
+    with pytest.raises(InputError, match="choose one of fomaml"):
+        training.train(dataclasses.replace(SETTINGS, estimator="lfs"), *paths(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_inner_steps_need_an_estimator_for_them(tmp_path):
+    settings = dataclasses.replace(SETTINGS, estimator="leave_one_out", inner_steps=2)
+    with pytest.raises(InputError, match="one inner step"):
+        training.train(settings, *paths(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_inner_steps_train(tmp_path):
+    settings = dataclasses.replace(SETTINGS, inner_steps=2, iterations=1)
+    training.train(settings, *paths(tmp_path))
+    frame = pd.read_parquet(tmp_path / "run.parquet")
+    assert frame["inner_step"].tolist() == [0, 1, 2]
+    assert frame["environment_steps"].iloc[0] == 3 * 2 * 3 * 6
+
+
+@pytest.mark.parametrize("name", ["unbiased_baseline", "leave_one_out", "dice"])
+def test_later_epochs_are_off_policy_and_finite(name):
+    """One update on data from other parameters; the rest of the catalogue is compared off policy elsewhere."""
+    sampler = training.make_sampler(SETTINGS, threads=1)
+    initial = sampler.policy.initial_parameters(generator(0, "initial"))
+    tasks = sampler.environment.sample_tasks(generator(0, "tasks"), SETTINGS.tasks)
+    batches, _ = training.adaptation_chain(
+        sampler, training.bound_adapt(sampler.policy, SETTINGS), SETTINGS,
+        initial.astype(np.float32), tasks, 1, "rollout",
+    )  # fmt: skip
+    update = training.bound_update(sampler.policy, CATALOGUE[name], SETTINGS)
+    norms = []
+    for shift in (0.0, 0.05):
+        moved = tf.constant(initial + shift, tf.float32)
+        norms.append(float(update(moved, training.adam_start(moved), batches)[2]))
+    assert all(math.isfinite(norm) and norm > 0 for norm in norms) and norms[0] != norms[1]
+
+
+def test_evaluation_reproduces_the_training_return(trained, tmp_path):
+    """At training's own parameters, tasks and stream the held-out code returns training's numbers, bit for bit."""
+    settings = dataclasses.replace(SETTINGS, iterations=1)
+    training.train(settings, *paths(tmp_path))
+    parameters, stored = load_policy(tmp_path / "run.npz")
+    assert stored == settings
+    sampler = training.make_sampler(stored, threads=2)
+    tasks = sampler.environment.sample_tasks(generator(stored.seed, "tasks", 1), stored.tasks)
+    _, rollouts = training.adaptation_chain(
+        sampler, training.bound_adapt(sampler.policy, stored), stored, parameters, tasks, 1,
+        "rollout", 1,
+    )  # fmt: skip
+    frame = pd.read_parquet(trained / "run.parquet")
+    curve = frame[frame["iteration"] == 1]["mean_return"].tolist()
+    assert [float(rollout.returns.mean(axis=1).mean()) for rollout in rollouts] == curve
+
+
+def test_evaluation_table(trained, tmp_path):
+    outputs = [tmp_path / "one.parquet", tmp_path / "two.parquet"]
+    for threads, output in enumerate(outputs, start=1):
+        evaluate(
+            trained / "run.npz", output, tasks=4, trajectories=2, inner_steps=3, threads=threads
+        )
+    frame = pd.read_parquet(outputs[0])
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    assert frame["inner_step"].tolist() == [step for step in range(4) for _ in range(4)]
+    assert frame["task"].tolist() == list(range(4)) * 4
+    assert (frame["mean_return"] < 0).all()
+
+
+def test_evaluating_something_else_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="no file"):
+        load_policy(tmp_path / "absent.npz")
+    np.savez(tmp_path / "foreign.npz", x=np.zeros(3))
+    with pytest.raises(InputError, match="not a readable metarl file"):
+        load_policy(tmp_path / "foreign.npz")
