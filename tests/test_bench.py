@@ -22,6 +22,9 @@ def test_reports_throughputs_and_their_ratio(small):
     assert raw > 0
     assert vector > 0
     assert report["ratio_vector_to_raw"] == pytest.approx(vector / raw)
+    iteration = report["iteration_env_steps_per_second"]
+    assert iteration > 0
+    assert report["ratio_iteration_to_raw"] == pytest.approx(iteration / raw)
     assert report["settings"]["horizon"] == 4
     assert report["settings"]["threads"] == 2
     assert set(report["versions"]) == {"python", "numpy", "gymnasium", "mujoco"}

@@ -90,3 +90,16 @@ def test_a_missing_key_is_named():
     config = {key: value for key, value in SMOKE.items() if key != "seeds"}
     with pytest.raises(InputError, match="top level: missing key seeds; every key must be given"):
         check_configuration(config, SCHEMA, "my.yaml")
+
+
+def test_the_schema_allows_what_the_package_has():
+    from metarl.audit.problems import PROBLEMS
+    from metarl.environments import NAMES
+    from metarl.estimators import CATALOGUE
+
+    schema = yaml.safe_load(SCHEMA.read_text())
+    definitions = schema["$defs"]
+    assert definitions["estimator"]["enum"] == list(CATALOGUE)
+    assert definitions["environment"]["enum"] == list(NAMES)
+    problems = schema["properties"]["audit"]["properties"]["exact"]["properties"]["problems"]
+    assert problems["propertyNames"]["enum"] == list(PROBLEMS)

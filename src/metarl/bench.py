@@ -1,4 +1,4 @@
-"""How much of the machine's physics throughput the training loop keeps."""
+"""How much of the machine's physics throughput the environment and a whole meta-iteration keep."""
 
 import os
 import platform
@@ -12,6 +12,8 @@ from mujoco.rollout import Rollout
 
 from metarl.environments import make
 from metarl.environments.mujoco_batch import MujocoVectorEnv
+from metarl.randomness import generator
+from metarl.settings import TrainingSettings
 
 ENVIRONMENT = "HalfCheetahDir"
 TASKS, TRAJECTORIES, HORIZON = 20, 20, 100
@@ -21,9 +23,10 @@ SEGMENTS = 10
 
 
 def bench(threads: int) -> dict:
-    """Measures raw physics and the vector environment on the same recorded actions.
+    """Measures raw physics and the vector environment on the same actions, and meta-iterations.
 
-    The two take turns in short segments, so that whatever else the machine does slows both alike.
+    The first two take turns in short segments, so that whatever else the machine does slows both
+    alike. A meta-iteration is what `metarl train` repeats, with lsf and one Adam step.
 
     Args:
       threads: of both.
@@ -32,6 +35,8 @@ def bench(threads: int) -> dict:
       raw_env_steps_per_second: frame_skip mj_step calls are one environment step.
       vector_env_steps_per_second: the same simulations through `step`.
       ratio_vector_to_raw: of the two.
+      iteration_env_steps_per_second: both rollouts, baselines, adaptation and meta-gradient.
+      ratio_iteration_to_raw: of it to raw physics.
       settings, versions: what was run.
 
     Raises:
@@ -51,10 +56,13 @@ def bench(threads: int) -> dict:
             raw += seconds(run_raw, environments)
             vector += seconds(step_through, environment, steps)
     count = REPEATS * HORIZON * environment.num_envs
+    iteration = iteration_throughput(threads)
     return {
         "raw_env_steps_per_second": count / raw,
         "vector_env_steps_per_second": count / vector,
         "ratio_vector_to_raw": raw / vector,
+        "iteration_env_steps_per_second": iteration,
+        "ratio_iteration_to_raw": iteration * raw / count,
         "settings": {
             "environment": ENVIRONMENT,
             "tasks": TASKS,
@@ -110,3 +118,43 @@ def step_through(environment: MujocoVectorEnv, actions: np.ndarray) -> None:
     """Steps every environment through actions [t, num_envs, A]."""
     for action in actions:
         environment.step(action)
+
+
+def iteration_throughput(threads: int) -> float:
+    """Environment steps per second of whole meta-iterations, the first one, which compiles, left out."""
+    import tensorflow as tf  # takes seconds: not for those who import this module's other half
+
+    from metarl.estimators import estimator
+    from metarl.outer_optimizers import adam_start
+    from metarl.training import adaptation_chain, bound_adapt, bound_update, make_sampler
+
+    settings = TrainingSettings(
+        environment=ENVIRONMENT,
+        estimator="lsf",
+        algorithm="lsf",
+        tasks=TASKS,
+        trajectories=TRAJECTORIES,
+        horizon=HORIZON,
+    )
+    sampler = make_sampler(settings, threads)
+    adapt = bound_adapt(sampler.policy, settings)
+    update = bound_update(sampler.policy, estimator("lsf"), settings)
+    initial = sampler.policy.initial_parameters(generator(SEED, "initial parameters"))
+    parameters = tf.constant(initial, tf.float32)
+    state = adam_start(parameters)
+
+    def iterate(parameters, state, number: int):
+        tasks = sampler.environment.sample_tasks(generator(SEED, "tasks", number), TASKS)
+        batches, _ = adaptation_chain(
+            sampler, adapt, settings, parameters.numpy(), tasks, 1, "rollout", number
+        )
+        parameters, state, norm = update(parameters, state, batches)
+        norm.numpy()  # waits for the result
+        return parameters, state
+
+    parameters, state = iterate(parameters, state, 0)
+    started = time.perf_counter()
+    for number in range(1, REPEATS + 1):
+        parameters, state = iterate(parameters, state, number)
+    steps = REPEATS * 2 * TASKS * TRAJECTORIES * HORIZON
+    return steps / (time.perf_counter() - started)

@@ -167,7 +167,7 @@ class Claims:
 
 @dataclass(frozen=True)
 class Bench:
-    """Measures throughput in one run: raw physics, the vector environment, and their ratio."""
+    """Measures throughput in one run: raw physics, the vector environment, whole meta-iterations."""
 
     output: Path
     """JSON file."""
@@ -175,6 +175,7 @@ class Bench:
     """Threads of the physics."""
 
     def run(self) -> None:
+        load_tensorflow()
         from metarl.bench import bench
         from metarl.storage import write_text
 
