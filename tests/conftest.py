@@ -1,4 +1,4 @@
-"""One small off-policy batch of unequal trajectories, and plain NumPy loops to hold its computations against."""
+"""One small off-policy batch of unequal trajectories, and plain NumPy loops over it."""
 
 from collections.abc import Callable, Iterator
 
@@ -42,7 +42,7 @@ def steps_taken(batch, task: int) -> Iterator[tuple[int, int, int]]:
 
 
 def naive_average(batch, task: int, averaging: str, term: Callable) -> float:
-    """The average of term((k, i, t)) over one task's sample, whose row i stands for the share weights[k, i]."""
+    """The average of term((k, i, t)) over one task's sample; row i has the share weights[k, i]."""
     weights = batch.weights.numpy()[task]
     lengths = batch.mask.numpy()[task].sum(axis=-1)
     total = sum(weights[step[1]] * term(step) for step in steps_taken(batch, task))
@@ -78,7 +78,7 @@ def parameters(policy):
 
 @pytest.fixture
 def batch(policy, parameters):
-    """float64; unequal lengths and unequal weights; the policy that acted is near `parameters`, not at them."""
+    """float64; unequal lengths and weights; the policy that acted is near `parameters` only."""
     import tensorflow as tf
 
     from metarl.trajectories import Trajectories

@@ -1,4 +1,4 @@
-"""The inner loop against finite differences of its objective and against one trajectory at a time."""
+"""The inner loop against finite differences and against one trajectory at a time."""
 
 import numpy as np
 import pytest
@@ -102,7 +102,7 @@ def test_adapt_keeps_tasks_apart(policy, parameters, batch):
 
 @pytest.mark.parametrize("averaging", AVERAGINGS)
 def test_the_jacobian_of_adapt_reaches_through_the_gradient(policy, parameters, batch, averaging):
-    """Second derivatives, on which every estimator rests: (grad f)^T u by central differences of adapt."""
+    """Second derivatives, on which every estimator rests, by central differences of adapt."""
     settings = InnerSettings(0.3, averaging)
     direction = tf.constant(np.random.default_rng(3).normal(size=parameters.shape))
     with tf.GradientTape() as tape:
@@ -146,7 +146,7 @@ def test_the_inner_gradient_is_the_weighted_mean_of_trajectory_gradients(policy,
 
 
 def test_a_softmax_adapts_by_the_policy_gradient_theorem(batch):
-    """Literal: one state, two equal arms; grad log pi(first) = (1/2, -1/2). Advantage 3, weight 1, eta 0.1."""
+    """Literal: two equal arms; grad log pi(first) = (1/2, -1/2). Advantage 3, weight 1, eta 0.1."""
     policy = TabularSoftmaxPolicy(states=1, actions=2)
     one = tf.ones([1, 1, 1], tf.float64)
     pull = batch._replace(

@@ -16,7 +16,7 @@ SETTINGS = [(1.0, 1.0), (0.99, 1.0), (0.5, 1.0), (0.99, 0.9), (0.7, 0.0)]
 
 @pytest.fixture
 def rollout() -> Rollout:
-    """float32, as sampled: rewards are 0 after a trajectory's end, observations are frozen there."""
+    """float32, as sampled: rewards are 0 after a trajectory's end."""
     generator = np.random.default_rng(0)
     shape = (TASKS, ROWS, HORIZON)
     lengths = np.array([[5, 1, 3, 5, 2, 4], [2, 5, 5, 1, 4, 3]])
@@ -56,7 +56,7 @@ def naive_baseline(observations, mask, targets) -> np.ndarray:
 
 
 def naive_advantages(rollout: Rollout, discount: float, gae_lambda: float):
-    """gamma^t times GAE, TD error and reward of every step, unscaled, from the definitions' double sums."""
+    """gamma^t times GAE, TD error and reward of every step, unscaled, from double sums."""
     rewards = rollout.rewards.astype(np.float64)
     lengths = rollout.mask.sum(axis=-1).astype(int)
     returns_to_go = np.zeros(rewards.shape)

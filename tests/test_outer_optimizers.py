@@ -1,4 +1,4 @@
-"""Outer gradients against per-step derivations and finite differences; Adam against its sums written out."""
+"""Outer gradients against per-step derivations and differences; Adam against its sums."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def naive_clipped_gain(batch, parameters: np.ndarray, step: tuple[int, int, int]
 
 
 def case(ratio: float, advantage: float) -> str:
-    """Where PPO's objective is flat: outside the clipping range, on the side that the advantage pushes to."""
+    """PPO's objective is flat beyond the clipping range, on the side the advantage pushes to."""
     if ratio > 1 + CLIP:
         return "flat" if advantage > 0 else "open above"
     if ratio < 1 - CLIP:
@@ -123,7 +123,7 @@ def test_kl_gradient_is_0_on_the_policy_that_acted(policy, parameters, batch):
 
 
 def test_adam_over_several_steps():
-    """The moments as sums over all gradients: m_t = (1 - b1) sum_i b1^(t - i) g_i, and v_t likewise of squares."""
+    """The moments as sums: m_t = (1 - b1) sum_i b1^(t - i) g_i, and v_t likewise of squares."""
     generator = np.random.default_rng(0)
     expected = generator.normal(size=5)
     gradients = generator.normal(size=(6, 5)) * [1.0, 1e-3, 10.0, 1e-9, 0.0]

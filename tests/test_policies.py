@@ -22,7 +22,7 @@ def normal(seed: int, *shape: int) -> np.ndarray:
 def by_hand(
     sizes: tuple[int, ...], parameters: np.ndarray, observation: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel, bias, ..., log_std read one number after the other: kernel[i, o] is number i * out + o."""
+    """Kernel, bias, ..., log_std, number by number: kernel[i, o] is number i * out + o."""
     numbers = iter(parameters)
     values = list(observation)
     for layer, (size_in, size_out) in enumerate(itertools.pairwise(sizes)):

@@ -42,7 +42,7 @@ def test_names_and_seeds_make_streams_of_their_own():
 def test_streams_are_uncorrelated():
     """Every pair among 8 streams of 10,000 normal numbers.
 
-    A correlation of 0.1 fails; false-fail rate 28 pairs x P(|r| > 0.06, 6 sigma) = 28 x 2e-9 = 6e-8.
+    A correlation of 0.1 fails; false-fail rate: 28 pairs x P(6 sigma) = 28 x 2e-9 = 6e-8.
     """
     draws = [
         generator(seed, name, index).normal(size=10_000)

@@ -10,7 +10,8 @@ from metarl.rollouts import Sampler
 
 TASKS, ROWS, HORIZON = 3, 4, 6
 GOALS = np.array([[0.08, 0.0], [0.0, -0.12], [0.5, 0.5]])
-# no hidden layers: kernel [2, 2], bias [2], log_std [2]. A bias of goal / 2 or / 3 gets there in 2 or 3 steps.
+# No hidden layers: kernel [2, 2], bias [2], log_std [2].
+# A bias of goal / 2 or goal / 3 gets there in 2 or 3 steps.
 PARAMETERS = np.array(
     [
         [0.0, 0.0, 0.0, 0.0, 0.04, 0.0, -6.0, -5.0],
@@ -36,7 +37,7 @@ def rollout():
 
 
 def naive_walk(goal: np.ndarray, actions: np.ndarray):
-    """Observations before each action, rewards and mask of one trajectory, from its actions [T, 2]."""
+    """Observations before each action, rewards and mask of one trajectory of actions [T, 2]."""
     position, alive = np.zeros(2), True
     observations, rewards, mask = [], [], []
     for action in actions.astype(np.float64):
@@ -100,7 +101,7 @@ def test_behaviour_is_the_policy_on_the_stored_observations(rollout):
 
 
 def test_actions_are_the_policys_gaussian():
-    """Of the n = 3 x 200 x 6 x 2 = 7,200 standardized actions: a mean or standard deviation wrong by 0.12 fails.
+    """Of the n = 3 x 200 x 6 x 2 = 7,200 standardized actions: a moment wrong by 0.12 fails.
 
     The bounds are 5 standard errors, 1 / sqrt(n) and 1 / sqrt(2 n): false-fail rate 1.2e-6.
     """

@@ -132,7 +132,7 @@ def test_every_truncation_is_refused(packed):
 
 
 def test_every_damaged_byte_is_harmless_or_refused(packed):
-    """A flipped byte of the archive's own bookkeeping (a date, say) changes nothing; any other is refused."""
+    """A flip in the archive's own bookkeeping (a date, say) changes nothing; others are refused."""
     data = packed.read_bytes()
     refused = 0
     for position in range(len(data)):
