@@ -95,6 +95,18 @@ def test_a_path_that_cannot_be_written(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_place_for_results_is_required_beforehand(tmp_path):
+    (tmp_path / "file").touch()
+    storage.require_writable(tmp_path / "file", tmp_path / "new" / "deeper" / "file")
+    for path, reason in (
+        (tmp_path, "it is a folder"),
+        (tmp_path / "file" / "x" / "y", "not a folder"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            storage.require_writable(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
 def test_parquet_round_trip(tmp_path):
     frame = pd.DataFrame({"seed": [1, 2], "name": ["a", "b"], "value": [0.1, np.nan]}, index=[7, 9])
     storage.write_parquet(frame, tmp_path / "frame.parquet")

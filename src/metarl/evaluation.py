@@ -9,7 +9,7 @@ import pandas as pd
 from metarl.errors import InputError
 from metarl.randomness import generator
 from metarl.settings import TrainingSettings
-from metarl.storage import unpack_arrays, write_parquet
+from metarl.storage import require_writable, unpack_arrays, write_parquet
 from metarl.training import adaptation_chain, bound_adapt, make_sampler
 
 
@@ -49,6 +49,7 @@ def evaluate(
       inner_steps: the most inner steps.
       threads: of the physics; results do not depend on it.
     """
+    require_writable(output)
     parameters, trained = load_policy(policy)
     settings = TrainingSettings(**{**vars(trained), "tasks": tasks, "trajectories": trajectories})
     if inner_steps < 0:

@@ -52,7 +52,7 @@ class Sampler:
         self.environment = environment
         self.policy = policy
         self.shape = (tasks, environment.num_envs // tasks, horizon)
-        self._act = tf.function(self._draw, jit_compile=True)
+        self._act = tf.function(self._draw, jit_compile=True, autograph=False)
 
     def _draw(
         self, parameters: tf.Tensor, observations: tf.Tensor, noise: tf.Tensor

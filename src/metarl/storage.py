@@ -15,6 +15,26 @@ import pandas as pd
 from metarl.errors import InputError
 
 
+def require_writable(*paths: str | os.PathLike) -> None:
+    """Checks, before long work, that its results will have a place; makes nothing.
+
+    Raises:
+      InputError: a path is a folder, or nothing can be made below its nearest folder that exists.
+    """
+    for path in map(Path, paths):
+        reason = None
+        if path.is_dir():
+            reason = "it is a folder"
+        else:
+            folder = next(parent for parent in path.absolute().parents if parent.exists())
+            if not folder.is_dir():
+                reason = f"{str(folder)!r} is not a folder"
+            elif not os.access(folder, os.W_OK):
+                reason = f"{str(folder)!r} is not yours to write to"
+        if reason:
+            raise InputError(f"cannot write {str(path)!r} ({reason}); give another path")
+
+
 def write_bytes(data: bytes, path: str | os.PathLike) -> None:
     """Replaces the file at `path` by `data`, all at once, on disk when this returns.
 

@@ -22,7 +22,7 @@ from metarl.policies import GaussianMLPPolicy
 from metarl.randomness import generator
 from metarl.rollouts import Rollout, Sampler
 from metarl.settings import TrainingSettings
-from metarl.storage import pack_arrays, write_bytes, write_parquet
+from metarl.storage import pack_arrays, require_writable, write_bytes, write_parquet
 from metarl.trajectories import Trajectories
 
 COLUMNS = (
@@ -95,7 +95,7 @@ def adaptation_chain(
 def bound_adapt(policy: GaussianMLPPolicy, settings: TrainingSettings) -> Callable:
     """`adapt` compiled for one policy and one inner setting: (theta [K, P], batch) -> theta' [K, P]."""
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def compiled_adapt(parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
         return adapt(policy, parameters, batch, settings.inner)
 
@@ -113,7 +113,7 @@ def bound_update(
     def inner_penalty(parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
         return settings.inner_kl_coefficient * kl_gradient(policy, parameters, batch)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def update(
         parameters: tf.Tensor, state: AdamState, batches: list[Trajectories]
     ) -> tuple[tf.Tensor, AdamState, tf.Tensor]:
@@ -135,7 +135,7 @@ def bound_update(
 def bound_effective_sample_size(policy: GaussianMLPPolicy, settings: TrainingSettings) -> Callable:
     """The mean over tasks of leave-one-out's smallest effective sample size, compiled: (theta [P], batches) -> []."""
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def measure(parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
         batch, outer_batch = batches
         before = tf.repeat(parameters[None], settings.tasks, axis=0)
@@ -177,7 +177,7 @@ def train(
       threads: of the physics; results do not depend on it.
 
     Raises:
-      InputError: an unknown estimator, or one that does not take the inner steps.
+      InputError: an unknown estimator, one that does not take the inner steps, or a path that cannot be written.
       PhysicsError: a simulation failed; the last good checkpoint stays.
       NonFiniteGradient: likewise for the meta-gradient.
     """
@@ -187,6 +187,9 @@ def train(
             f"{entry.name} is derived for one inner step, inner_steps is {settings.inner_steps}; "
             "use 1, or another estimator such as lsf"
         )
+    require_writable(output, policy_output, checkpoint_folder / "checkpoint.npz")
+    if tensorboard:
+        require_writable(tensorboard / "events")
     described = dataclasses.asdict(settings)
     checkpoint = checkpoints.checkpoint_path(checkpoint_folder, described)
     sampler = make_sampler(settings, threads)

@@ -216,3 +216,63 @@ def test_leave_one_out_takes_one_inner_step(parameters):
 def test_unknown_estimator_is_named():
     with pytest.raises(InputError, match="'lfs'; choose one of fomaml, maml"):
         estimator("lfs")
+
+
+PLUG_IN = """
+import tensorflow as tf
+
+def lvc(step):
+    return step.constant * step.batch.advantages * step.score_products
+
+def two_arguments(step, more):
+    return step.score_products
+
+def wrong_shape(step):
+    return tf.zeros([5], step.score_products.dtype)
+
+def wrong_dtype(step):
+    return tf.cast(step.score_products, tf.float16)
+
+number = 3
+"""
+
+
+@pytest.fixture
+def plug_ins(tmp_path, monkeypatch):
+    (tmp_path / "my_estimators.py").write_text(PLUG_IN)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_plug_in_is_an_estimator_like_the_rest(plug_ins, parameters):
+    settings = InnerSettings(0.3, "steps")
+    batches = [random_batch(0), random_batch(1)]
+    outer = lambda at, batch: clipped_gradient(POLICY, at, batch, "steps", clip=None)
+    entry = estimator("my_estimators:lvc")
+    found = meta_gradient(POLICY, entry, parameters, batches, settings, outer)
+    twin = CATALOGUE["lvc"]._replace(inner_loss="log_likelihood")
+    expected = meta_gradient(POLICY, twin, parameters, batches, settings, outer)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("my_estimators:two_arguments", "failed"),
+        ("my_estimators:wrong_shape", r"returns float64 \[5\]; give float64 that broadcasts"),
+        ("my_estimators:wrong_dtype", "returns float16"),
+        ("my_estimators:number", "is no function"),
+        ("my_estimators:absent", "cannot import"),
+        ("absent_module:lvc", "cannot import"),
+        (":", "cannot import"),
+    ],
+)
+def test_a_bad_plug_in_is_named(plug_ins, parameters, name, message):
+    with pytest.raises(InputError, match=message):
+        meta_gradient(
+            POLICY,
+            estimator(name),
+            parameters,
+            [random_batch(0), random_batch(1)],
+            InnerSettings(0.3, "steps"),
+            lambda at, batch: clipped_gradient(POLICY, at, batch, "steps", clip=None),
+        )

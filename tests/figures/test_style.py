@@ -2,6 +2,7 @@ import itertools
 
 import pandas as pd
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from metarl.figures import style
 
@@ -46,3 +47,18 @@ def test_settings_leave_no_trace():
     with style.context():
         assert matplotlib.rcParams["font.size"] == style.SETTINGS["font.size"] != before
     assert matplotlib.rcParams["font.size"] == before
+
+
+def test_one_far_line_makes_the_scale_logarithmic_and_near_ones_do_not():
+    figure = Figure()
+    near, far = figure.subplots(1, 2)
+    for axis, lines in (
+        (near, [(-40, -20), (-30, -60)]),
+        (far, [(-40, -20), (-41, -19), (-50, -600)]),
+    ):
+        for line in lines:
+            axis.plot([0, 1], line)
+        style.compress_far_returns(axis)
+    assert near.get_yscale() == "linear"
+    assert far.get_yscale() == "symlog"
+    assert far.get_title().endswith("(logarithmic beyond ±60)")

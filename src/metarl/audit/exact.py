@@ -29,7 +29,7 @@ from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.outer_optimizers import clipped_gradient
 from metarl.policies import log_prob
 from metarl.settings import InnerSettings
-from metarl.storage import write_parquet
+from metarl.storage import require_writable, write_parquet
 from metarl.trajectories import Trajectories
 
 CHUNK = 8192  # compositions a compiled call: bounds memory, and one shape means one compilation
@@ -64,9 +64,9 @@ class ExactAudit:
         self._observations = tf.constant(finite.observations, tf.float64)
         self._actions = tf.constant(finite.actions, tf.float64)
         self._rewards = tf.constant(finite.rewards, tf.float64)
-        self.gradients = tf.function(self._gradients, jit_compile=True)
-        self.values = tf.function(self._values, jit_compile=True)
-        self.estimand = tf.function(self._estimand, jit_compile=True)
+        self.gradients = tf.function(self._gradients, jit_compile=True, autograph=False)
+        self.values = tf.function(self._values, jit_compile=True, autograph=False)
+        self.estimand = tf.function(self._estimand, jit_compile=True, autograph=False)
 
     def _batch(
         self, parameters: tf.Tensor, weights: tf.Tensor, sample_size: tf.Tensor
@@ -180,6 +180,11 @@ class ExactAudit:
         rows = []
         for entry, collected in zip(self.entries, gradients, strict=True):
             estimates = np.concatenate(collected)
+            if not np.isfinite(estimates).all():
+                raise InputError(
+                    f"{entry.name} is not finite at N = {sample_size} on {self.problem.name}; "
+                    "its weights have a NaN or an infinity"
+                )
             mean = probabilities @ estimates
             bias = np.linalg.norm(mean - truth)
             rows.append(
@@ -239,6 +244,7 @@ def audit(name: str, estimators: Sequence[str], sample_sizes: Sequence[int], out
     Raises:
       InputError: an unknown name or an N that cannot be enumerated; nothing is written.
     """
+    require_writable(output)
     finite = problem(name)
     entries = [estimator(given) for given in estimators]
     for given, values in (("estimator", estimators), ("sample size", sample_sizes)):

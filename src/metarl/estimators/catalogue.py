@@ -5,6 +5,10 @@ A_it the advantage, r_it the reward, theta'_{-i} the update without trajectory i
 exact audit for a smooth V (`metarl audit exact`); bias is against grad J_N, J_N(theta) = E[V(theta')].
 """
 
+import importlib
+import os
+import sys
+
 import tensorflow as tf
 
 from metarl.errors import InputError
@@ -139,14 +143,54 @@ CATALOGUE = {
 
 
 def estimator(name: str) -> Estimator:
-    """The catalogue's entry called `name`.
+    """The catalogue's entry called `name`, or anyone's own weights, `package.module:function`.
 
     Raises:
       InputError: there is none.
     """
+    if ":" in name:
+        return plug_in(name)
     if name not in CATALOGUE:
         raise InputError(f"unknown estimator {name!r}; choose one of {', '.join(CATALOGUE)}")
     return CATALOGUE[name]
+
+
+def plug_in(name: str) -> Estimator:
+    """An estimator from outside: `name` is `package.module:function`, the function W of an `InnerStep`.
+
+    Raises:
+      InputError: it cannot be imported, or is no function.
+    """
+    module, _, function = name.partition(":")
+    sys.path.insert(0, os.getcwd())  # as `python -m` would: people try out a file of their own
+    try:
+        weights = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
+        raise InputError(
+            f"cannot import estimator {name!r} ({error}); give package.module:function"
+        ) from error
+    finally:
+        sys.path.pop(0)
+    if not callable(weights):
+        raise InputError(f"estimator {name!r} is no function; give package.module:function")
+
+    def checked(step: InnerStep) -> tf.Tensor:
+        expected = step.score_products
+        try:
+            found = tf.convert_to_tensor(weights(step))
+            fits = tf.broadcast_static_shape(found.shape, expected.shape) == expected.shape
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"estimator {name!r} failed ({error}); see metarl.estimators.InnerStep"
+            ) from error
+        if not fits or found.dtype != expected.dtype:
+            raise InputError(
+                f"estimator {name!r} returns {found.dtype.name} {found.shape.as_list()}; give "
+                f"{expected.dtype.name} that broadcasts to [K, N, T] = {expected.shape.as_list()}"
+            )
+        return found
+
+    return Estimator(name, checked, "plug-in", module)
 
 
 def table() -> str:

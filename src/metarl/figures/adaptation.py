@@ -40,6 +40,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
             axis.xaxis.set_major_locator(FixedLocator(np.sort(panel["inner_step"].unique())))
             for algorithm, rows in panel.groupby("algorithm"):
                 diverged |= _draw_algorithm(axis, rows, looks[algorithm], shifts[algorithm])
+            style.compress_far_returns(axis)
         style.shared_legend(figure, looks, diverged)
     return figure
 

@@ -39,6 +39,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
             if not (rows := _select(training, environment, algorithm)).empty
         ]
         for axis in axes:
+            style.compress_far_returns(axis)
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
             axis.xaxis.set_major_locator(MaxNLocator(4))
         style.shared_legend(figure, looks, any(diverged))

@@ -16,10 +16,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 SINGLE_COLUMN = 3.3
 DOUBLE_COLUMN = 6.8
 PANELS_PER_ROW = 3
+FAR = 5.0  # times the typical distance of the lines from zero
 GUIDE = {"color": "0.55", "linestyle": (0, (1, 1.2)), "linewidth": 1.0, "zorder": 1}
 
 SETTINGS = {
@@ -144,6 +146,32 @@ def environment_panels(
         if i % columns == 0:
             axis.set_ylabel(label_y)
     return figure, axes
+
+
+def compress_far_returns(axis: Axes) -> None:
+    """Makes the scale logarithmic far from zero where one algorithm would flatten all others.
+
+    That is where a line reaches FAR times the typical (median) distance from zero of the lines; the
+    title says where the logarithmic part begins. Call it when all lines are drawn.
+    """
+    distances = [np.abs(np.asarray(line.get_ydata(), float)) for line in axis.get_lines()]
+    distances = [each[np.isfinite(each)] for each in distances]
+    distances = [each for each in distances if each.size]
+    if not distances:
+        return
+    typical = float(np.median([np.median(each) for each in distances]))
+    if max(each.max() for each in distances) <= FAR * typical:
+        return
+    power = 10 ** np.floor(np.log10(2 * typical))
+    threshold = float(np.ceil(2 * typical / power) * power)
+    axis.set_yscale("symlog", linthresh=threshold, linscale=2.0)
+    low, high = axis.get_ylim()
+    ticks = [0.0, *(sign * threshold * part for sign in (1, -1) for part in (0.5, 1, 2, 5))]
+    ticks += [sign * threshold * 10.0**n for sign in (1, -1) for n in range(1, 7)]
+    axis.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.set_title(f"{axis.get_title()} (logarithmic beyond ±{threshold:g})")
 
 
 def mark_divergence(axis: Axes, x: np.ndarray, y: np.ndarray, look: Look) -> bool:

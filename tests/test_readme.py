@@ -1,0 +1,32 @@
+"""The README's claims are those that the pipeline wrote, and its commands exist."""
+
+import json
+import re
+from pathlib import Path
+
+from metarl.cli import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_claims_table_is_the_ledgers():
+    block = README.split("<!-- claims", 1)[1].split("<!-- end of claims -->", 1)[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines()[1:]]
+    found = [row for row in rows if row][2:]
+    ledger = json.loads((ROOT / "paper_figures" / "claims.json").read_text())
+    assert found == [
+        [claim["statement"], claim["source"], f"**{claim['verdict']}**", claim["measured"]]
+        for claim in ledger["claims"]
+    ]
+
+
+def test_its_files_exist():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_its_commands_exist():
+    commands = re.findall(r"^metarl ((?:audit )?\w+)", README, flags=re.MULTILINE)
+    assert set(commands) <= set(COMMANDS) and len(commands) >= 6
