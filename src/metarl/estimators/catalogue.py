@@ -178,12 +178,11 @@ def plug_in(name: str) -> Estimator:
         expected = step.score_products
         try:
             found = tf.convert_to_tensor(weights(step))
-            fits = tf.broadcast_static_shape(found.shape, expected.shape) == expected.shape
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"estimator {name!r} failed ({error}); see metarl.estimators.InnerStep"
             ) from error
-        if not fits or found.dtype != expected.dtype:
+        if found.dtype != expected.dtype or not broadcasts_to(found.shape, expected.shape):
             raise InputError(
                 f"estimator {name!r} returns {found.dtype.name} {found.shape.as_list()}; give "
                 f"{expected.dtype.name} that broadcasts to [K, N, T] = {expected.shape.as_list()}"
@@ -191,6 +190,14 @@ def plug_in(name: str) -> Estimator:
         return found
 
     return Estimator(name, checked, "plug-in", module)
+
+
+def broadcasts_to(shape: tf.TensorShape, target: tf.TensorShape) -> bool:
+    """Whether a tensor of `shape` can stand where one of `target` is expected."""
+    try:
+        return tf.broadcast_static_shape(shape, target) == target
+    except ValueError:
+        return False
 
 
 def table() -> str:
