@@ -107,6 +107,11 @@ def test_a_place_for_results_is_required_beforehand(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_name_too_long_is_noticed_beforehand(tmp_path):
+    with pytest.raises(InputError, match="cannot write"):
+        storage.require_writable(tmp_path / ("x" * 1000))
+
+
 def test_parquet_round_trip(tmp_path):
     frame = pd.DataFrame({"seed": [1, 2], "name": ["a", "b"], "value": [0.1, np.nan]}, index=[7, 9])
     storage.write_parquet(frame, tmp_path / "frame.parquet")

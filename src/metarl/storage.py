@@ -1,6 +1,5 @@
 """Atomic writes: a reader sees the old file or the new one, never half of one."""
 
-import errno
 import hashlib
 import io
 import json
@@ -22,17 +21,30 @@ def require_writable(*paths: str | os.PathLike) -> None:
       InputError: a path is a folder, or nothing can be made below its nearest folder that exists.
     """
     for path in map(Path, paths):
-        reason = None
-        if path.is_dir():
-            reason = "it is a folder"
-        else:
-            folder = next(parent for parent in path.absolute().parents if parent.exists())
-            if not folder.is_dir():
-                reason = f"{str(folder)!r} is not a folder"
-            elif not os.access(folder, os.W_OK):
-                reason = f"{str(folder)!r} is not yours to write to"
+        try:
+            reason = _obstacle(path)
+        except OSError as error:  # a name that is too long, say
+            reason = error.strerror
         if reason:
-            raise InputError(f"cannot write {str(path)!r} ({reason}); give another path")
+            raise _cannot_write(path, reason)
+
+
+def _obstacle(path: Path) -> str | None:
+    """Why no file can be made at `path`; None where one can."""
+    if path.is_dir():
+        return "it is a folder"
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        return f"{str(folder)!r} is not a folder"
+    if not os.access(folder, os.W_OK):
+        return f"{str(folder)!r} is not yours to write to"
+    return None
+
+
+def _cannot_write(path: Path, reason: str | None) -> InputError:
+    return InputError(
+        f"cannot write {str(path)!r} ({reason}); give a path in a folder you can write to"
+    )
 
 
 def write_bytes(data: bytes, path: str | os.PathLike) -> None:
@@ -42,15 +54,12 @@ def write_bytes(data: bytes, path: str | os.PathLike) -> None:
       InputError: `path` is a folder, or its folder cannot be made or written to.
     """
     path = Path(path)
+    require_writable(path)
     try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise InputError(
-            f"cannot write {str(path)!r} ({error.strerror}); give a path in a folder you can write to"
-        ) from error
+        raise _cannot_write(path, error.strerror) from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

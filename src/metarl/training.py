@@ -14,9 +14,14 @@ import tensorflow as tf
 from metarl import checkpoints, environments
 from metarl.adaptation import adapt
 from metarl.advantages import trajectories
-from metarl.errors import InputError, RunError
+from metarl.errors import RunError
 from metarl.estimators import Estimator, estimator, meta_gradient
-from metarl.estimators.algebra import effective_sample_size, inner_step, leave_one_out_ratios
+from metarl.estimators.algebra import (
+    effective_sample_size,
+    inner_step,
+    leave_one_out_ratios,
+    require_inner_steps,
+)
 from metarl.outer_optimizers import AdamState, adam, adam_start, clipped_gradient, kl_gradient
 from metarl.policies import GaussianMLPPolicy
 from metarl.randomness import generator
@@ -182,11 +187,7 @@ def train(
       NonFiniteGradient: likewise for the meta-gradient.
     """
     entry = estimator(settings.estimator)
-    if entry.one_inner_step and settings.inner_steps > 1:
-        raise InputError(
-            f"{entry.name} is derived for one inner step, inner_steps is {settings.inner_steps}; "
-            "use 1, or another estimator such as lsf"
-        )
+    require_inner_steps(entry, settings.inner_steps)
     require_writable(output, policy_output, checkpoint_folder / "checkpoint.npz")
     if tensorboard:
         require_writable(tensorboard / "events")

@@ -197,6 +197,15 @@ def inner_step(
     )
 
 
+def require_inner_steps(estimator: Estimator, inner_steps: int) -> None:
+    """Raises InputError for several inner steps with an estimator derived for one."""
+    if estimator.one_inner_step and inner_steps > 1:
+        raise InputError(
+            f"{estimator.name} is derived for one inner step, inner_steps is {inner_steps}; "
+            "use 1, or another estimator such as lsf"
+        )
+
+
 def meta_gradient(
     policy: Policy,
     estimator: Estimator,
@@ -229,10 +238,7 @@ def meta_gradient(
         raise InputError(
             f"{len(batches)} batches given; need at least one pre-update and the outer one"
         )
-    if estimator.one_inner_step and len(batches) > 2:
-        raise InputError(
-            f"{estimator.name} is derived for one inner step, {len(batches) - 1} given; use 1, or lsf"
-        )
+    require_inner_steps(estimator, len(batches) - 1)
     *inner_batches, outer_batch = batches
     chain, inner_batches = inner_chain(policy, estimator, parameters, inner_batches, settings)
     direction = outer_gradient(chain[-1], outer_batch)
