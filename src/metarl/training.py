@@ -20,7 +20,6 @@ from metarl.estimators.algebra import (
     effective_sample_size,
     inner_step,
     leave_one_out_ratios,
-    require_inner_steps,
 )
 from metarl.outer_optimizers import AdamState, adam, adam_start, clipped_gradient, kl_gradient
 from metarl.policies import GaussianMLPPolicy
@@ -187,7 +186,6 @@ def train(
       NonFiniteGradient: likewise for the meta-gradient.
     """
     entry = estimator(settings.estimator)
-    require_inner_steps(entry, settings.inner_steps)
     require_writable(output, policy_output, checkpoint_folder / "checkpoint.npz")
     if tensorboard:
         require_writable(tensorboard / "events")

@@ -3,7 +3,8 @@
 theta' depends on a sample of N trajectories through its counts alone, which are Multinomial(N, p_theta) over the M
 distinct trajectories. So every composition of N into M counts goes on the task axis, the M trajectories on the
 trajectory axis with weights = counts / N, and the outer batch is enumerated with weights p_theta'(trajectory). The
-production estimator code then returns g_hat for every possible sample, and
+production estimator code then returns g_hat for every possible sample (with S inner steps: for every S-tuple of
+samples), and
 
     bias = || E[g_hat] - grad J_N ||,   variance = E || g_hat - E[g_hat] ||^2,   J_N(theta) = E[V(theta')].
 
@@ -26,11 +27,12 @@ from metarl.adaptation import adapt
 from metarl.audit.problems import FiniteProblem, problem
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
+from metarl.estimators.algebra import inner_chain
 from metarl.outer_optimizers import clipped_gradient
 from metarl.policies import log_prob
 from metarl.settings import InnerSettings
 from metarl.storage import require_writable, write_parquet
-from metarl.trajectories import Trajectories
+from metarl.trajectories import Trajectories, step_scale
 
 CHUNK = 8192  # compositions a compiled call: bounds memory, and one shape means one compilation
 MOST_COMPOSITIONS = 5_000_000  # minutes on one core; beyond that enumeration is not the tool
@@ -64,6 +66,8 @@ class ExactAudit:
         self._observations = tf.constant(finite.observations, tf.float64)
         self._actions = tf.constant(finite.actions, tf.float64)
         self._rewards = tf.constant(finite.rewards, tf.float64)
+        self._mask = tf.constant(finite.mask, tf.float64)
+        self._log_transitions = tf.constant(finite.log_transitions, tf.float64)
         self.gradients = tf.function(self._gradients, jit_compile=True, autograph=False)
         self.values = tf.function(self._values, jit_compile=True, autograph=False)
         self.estimand = tf.function(self._estimand, jit_compile=True, autograph=False)
@@ -78,13 +82,14 @@ class ExactAudit:
 
         observations = every_task(self._observations)
         rewards = every_task(self._rewards)
+        mask = every_task(self._mask)
         return Trajectories(
             observations=observations,
             actions=every_task(self._actions),
-            advantages=tf.cumsum(rewards, axis=-1, reverse=True),
+            advantages=mask * tf.cumsum(rewards, axis=-1, reverse=True),
             rewards=rewards,
             score_rewards=rewards,
-            mask=tf.ones_like(rewards),
+            mask=mask,
             behaviour=self.problem.policy.outputs(parameters, observations),
             weights=weights,
             sample_size=sample_size,
@@ -95,69 +100,77 @@ class ExactAudit:
         tasks = parameters.shape[0]
         observations = tf.broadcast_to(self._observations, [tasks, *self._observations.shape])
         actions = tf.broadcast_to(self._actions, [tasks, *self._actions.shape])
-        return tf.reduce_sum(
-            log_prob(self.problem.policy, parameters, observations, actions), axis=-1
-        )
+        log_probs = self._mask * log_prob(self.problem.policy, parameters, observations, actions)
+        return tf.reduce_sum(log_probs, axis=-1) + self._log_transitions
 
     def _copies(self, counts: tf.Tensor) -> tf.Tensor:
         return tf.repeat(tf.constant(self.problem.parameters)[None], counts.shape[0], axis=0)
 
-    def _adapted(self, parameters: tf.Tensor, counts: tf.Tensor) -> tuple[Trajectories, tf.Tensor]:
-        """The pre-update batch with these counts [K, M], and theta' [K, P]."""
+    def _sampled(self, parameters: tf.Tensor, counts: tf.Tensor) -> Trajectories:
+        """The batch with these counts [K, M]; a mean over steps is a scale of its A and r, so that V stays a sum."""
         sample_size = tf.reduce_sum(counts[0])
         batch = self._batch(parameters, counts / sample_size, sample_size)
-        return batch, adapt(self.problem.policy, parameters, batch, self.settings)
+        scale = step_scale(batch, self.problem.averaging)
+        return batch._replace(advantages=scale * batch.advantages, rewards=scale * batch.rewards)
+
+    def _chain(
+        self, parameters: tf.Tensor, counts: tf.Tensor
+    ) -> tuple[list[Trajectories], tf.Tensor, tf.Tensor]:
+        """The batches with counts [K, S, M], theta' [K, P] and sum_s counts_s . log p_{theta_s} [K]."""
+        batches, log_probability = [], 0.0
+        for step in range(self.problem.inner_steps):
+            chosen = counts[:, step]
+            log_probability += tf.reduce_sum(chosen * self._log_probabilities(parameters), axis=-1)
+            batches.append(self._sampled(parameters, chosen))
+            parameters = adapt(self.problem.policy, parameters, batches[-1], self.settings)
+        return batches, parameters, log_probability
 
     def _true_values(self, adapted: tf.Tensor) -> tf.Tensor:
         """V(theta') [K], in closed form."""
         returns = tf.reduce_sum(self._rewards, axis=-1)
         return tf.linalg.matvec(tf.exp(self._log_probabilities(adapted)), returns)
 
-    def _values(self, counts: tf.Tensor) -> tf.Tensor:
-        _, adapted = self._adapted(self._copies(counts), counts)
-        return self._true_values(adapted)
+    def _values(self, counts: tf.Tensor, log_ways: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """V(theta') and the probability of every sample, [K] each."""
+        _, adapted, log_probability = self._chain(self._copies(counts), counts)
+        return self._true_values(adapted), tf.exp(log_ways + log_probability)
 
     def _gradients(self, counts: tf.Tensor, value_baseline: tf.Tensor) -> list[tf.Tensor]:
         """g_hat of every estimator for every sample: a list of [K, P]."""
         parameters = self._copies(counts)
-        batch, adapted = self._adapted(parameters, counts)
-        outer_batch = self._batch(
-            adapted, tf.exp(self._log_probabilities(adapted)), batch.sample_size
-        )
+        batches, *_ = self._chain(parameters, counts)
+        sample_size = batches[0].sample_size
 
         def outer_gradient(after: tf.Tensor, outer: Trajectories) -> tf.Tensor:
             return clipped_gradient(self.problem.policy, after, outer, "trajectories", clip=None)
 
-        return [
-            meta_gradient(
+        def gradient(entry: Estimator) -> tf.Tensor:
+            # a published inner loss of its own leads to a theta' of its own
+            chain, _ = inner_chain(self.problem.policy, entry, parameters, batches, self.settings)
+            outer_batch = self._batch(
+                chain[-1], tf.exp(self._log_probabilities(chain[-1])), sample_size
+            )
+            return meta_gradient(
                 self.problem.policy,
                 entry,
                 parameters,
-                [batch, outer_batch],
+                [*batches, outer_batch],
                 self.settings,
                 outer_gradient,
                 value_baseline=tf.fill([counts.shape[0]], value_baseline),
             )
-            for entry in self.entries
-        ]
+
+        return [gradient(entry) for entry in self.entries]
 
     def _estimand(self, counts: tf.Tensor, log_ways: tf.Tensor) -> tf.Tensor:
         """These samples' part of grad J_N: the gradient of sum_c p_theta(c) V(theta'(theta, c)), [P]."""
         parameters = self._copies(counts)
         with tf.GradientTape() as tape:
             tape.watch(parameters)
-            _, adapted = self._adapted(parameters, counts)
-            log_probability = tf.reduce_sum(counts * self._log_probabilities(parameters), axis=-1)
+            _, adapted, log_probability = self._chain(parameters, counts)
             expected = tf.exp(log_ways + log_probability) * self._true_values(adapted)
             objective = tf.reduce_sum(expected)
         return tf.reduce_sum(tape.gradient(objective, parameters), axis=0)
-
-    def sample_probabilities(self, counts: np.ndarray) -> np.ndarray:
-        """p_theta(counts), [C] from [C, M]."""
-        parameters = tf.constant(self.problem.parameters)[None]
-        return np.exp(
-            log_multinomial(counts) + counts @ self._log_probabilities(parameters).numpy()[0]
-        )
 
     def run(self, sample_size: int) -> list[dict]:
         """One row an estimator: bias, relative bias, variance and ||grad J_N|| at N = `sample_size`.
@@ -166,14 +179,14 @@ class ExactAudit:
           InputError: N < 1, or more samples than can be enumerated.
         """
         require_enumerable(self.problem, sample_size)
-        counts = compositions(sample_size, len(self.problem.rewards)).astype(np.float64)
-        probabilities = self.sample_probabilities(counts)
-        log_ways = log_multinomial(counts)
-        values = np.concatenate([self.values(part).numpy()[:size] for part, size in chunks(counts)])
+        counts, log_ways = all_samples(self.problem, sample_size)
+        parts = list(zip(chunks(counts), chunks(log_ways, -np.inf), strict=True))
+        known = [self.values(part, ways) for (part, _), (ways, _) in parts]
+        values, probabilities = (np.concatenate(x)[: len(counts)] for x in zip(*known, strict=True))
         mean_value = tf.constant(probabilities @ values)
         truth = np.zeros_like(self.problem.parameters)
         gradients = [[] for _ in self.entries]
-        for (part, size), (ways, _) in zip(chunks(counts), chunks(log_ways, -np.inf), strict=True):
+        for (part, size), (ways, _) in parts:
             truth += self.estimand(part, ways).numpy()
             for collected, result in zip(gradients, self.gradients(part, mean_value), strict=True):
                 collected.append(result.numpy()[:size])
@@ -201,6 +214,13 @@ class ExactAudit:
         return rows
 
 
+def all_samples(finite: FiniteProblem, sample_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Counts [C, S, M] of every possible sample, and the log of the number of ways to draw it, [C]."""
+    one_step = compositions(sample_size, len(finite.rewards)).astype(np.float64)
+    choices = np.indices([len(one_step)] * finite.inner_steps).reshape(finite.inner_steps, -1).T
+    return one_step[choices], log_multinomial(one_step)[choices].sum(axis=1)
+
+
 def chunks(x: np.ndarray, padding: float | None = None) -> Iterator[tuple[tf.Tensor, int]]:
     """`x` in chunks of one fixed length, the last one filled up, each with its number of real rows.
 
@@ -216,8 +236,9 @@ def chunks(x: np.ndarray, padding: float | None = None) -> Iterator[tuple[tf.Ten
 
 
 def samples(finite: FiniteProblem, sample_size: int) -> int:
-    """How many distinct samples of N trajectories there are."""
-    return math.comb(sample_size + len(finite.rewards) - 1, len(finite.rewards) - 1)
+    """How many distinct samples of N trajectories a step there are."""
+    one_step = math.comb(sample_size + len(finite.rewards) - 1, len(finite.rewards) - 1)
+    return one_step**finite.inner_steps
 
 
 def require_enumerable(finite: FiniteProblem, sample_size: int) -> None:

@@ -1,16 +1,19 @@
 """Finite problems: few enough distinct trajectories to enumerate every possible sample.
 
-Transitions are deterministic, so that a trajectory's probability is the product of its action probabilities. The
-instances are ours (drawn once, rounded); the paper's own are not available to us.
+A trajectory's probability is the product of its action probabilities and of its transition probabilities, which do
+not depend on theta. The problems are ours; the paper's own are not available to us. `bandit` is one problem,
+`bandit-1`, `bandit-2`, ... are random instances of it, with rewards and logits drawn by that number.
 """
 
-import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from metarl.errors import InputError
 from metarl.policies import TabularSoftmaxPolicy
+from metarl.randomness import generator
+from metarl.settings import Averaging
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,11 @@ class FiniteProblem:
       observations: one-hot states [M, T, S].
       actions: one-hot actions [M, T, A].
       rewards: [M, T].
-      inner_learning_rate: eta, on sums over steps.
+      mask: [M, T], 0 after an episode's end.
+      log_transitions: [M], log of the product of the transition probabilities.
+      inner_learning_rate: eta.
+      averaging: of the inner gradient, see `metarl.settings.InnerSettings`.
+      inner_steps: S.
     """
 
     name: str
@@ -33,49 +40,129 @@ class FiniteProblem:
     observations: np.ndarray
     actions: np.ndarray
     rewards: np.ndarray
-    inner_learning_rate: float
+    mask: np.ndarray
+    log_transitions: np.ndarray
+    inner_learning_rate: float = 1.0
+    averaging: Averaging = "trajectories"
+    inner_steps: int = 1
 
 
-def bandit() -> FiniteProblem:
-    """A 3-armed bandit: one step, no state to revisit."""
-    arms = np.eye(3)
+def enumerated(
+    name: str,
+    transitions: np.ndarray,
+    horizon: int,
+    logits: np.ndarray,
+    rewards: np.ndarray,
+    **settings,
+) -> FiniteProblem:
+    """The problem of a Markov decision process: all its trajectories of positive probability.
+
+    Args:
+      name: for tables.
+      transitions: probabilities [S, A, S'] of the next state; a row of zeros ends the episode.
+      horizon: T, the most steps.
+      logits: [S, A].
+      rewards: [S, A].
+      **settings: further fields of `FiniteProblem`.
+
+    The first state is 0.
+    """
+    states, actions = logits.shape
+    trajectories: list[tuple[tuple[int, ...], tuple[int, ...], float]] = []
+
+    def extend(visited: tuple[int, ...], taken: tuple[int, ...], log_probability: float) -> None:
+        for action in range(actions):
+            following = transitions[visited[-1], action]
+            if len(visited) == horizon or not following.any():
+                trajectories.append((visited, (*taken, action), log_probability))
+                continue
+            for state in np.flatnonzero(following):
+                extend(
+                    (*visited, int(state)),
+                    (*taken, action),
+                    log_probability + float(np.log(following[state])),
+                )
+
+    extend((0,), (), 0.0)
+    shape = (len(trajectories), horizon)
+    visited, taken, mask = np.zeros(shape, int), np.zeros(shape, int), np.zeros(shape)
+    for row, (path, plan, _) in enumerate(trajectories):
+        visited[row, : len(path)], taken[row, : len(plan)], mask[row, : len(path)] = path, plan, 1
     return FiniteProblem(
-        name="bandit",
-        policy=TabularSoftmaxPolicy(states=1, actions=3),
-        parameters=np.array([0.4, -0.3, 0.1]),
-        observations=np.ones((3, 1, 1)),
-        actions=arms[:, None, :],
-        rewards=np.array([[1.0], [0.2], [-0.6]]),
-        inner_learning_rate=1.0,
-    )
-
-
-def chain() -> FiniteProblem:
-    """Two states, two steps: action 0 stays, action 1 crosses to the other state; so states are revisited."""
-    states, horizon = 2, 2
-    plans = list(itertools.product(range(2), repeat=horizon))
-    visited = [[0, plan[0]] for plan in plans]  # action 1 in state 0 leads to state 1
-    rewards = np.array([[0.7, -0.4], [0.1, 1.2]])  # [state, action]
-    return FiniteProblem(
-        name="chain",
-        policy=TabularSoftmaxPolicy(states=states, actions=2),
-        parameters=np.array([0.3, -0.2, -0.1, 0.5]),
+        name=name,
+        policy=TabularSoftmaxPolicy(states, actions),
+        parameters=logits.ravel(),
         observations=np.eye(states)[visited],
-        actions=np.eye(2)[np.array(plans)],
-        rewards=np.array([rewards[s, a] for s, a in zip(visited, plans, strict=True)]),
-        inner_learning_rate=1.0,
+        actions=np.eye(actions)[taken],
+        rewards=mask * rewards[visited, taken],
+        mask=mask,
+        log_transitions=np.array([log_probability for *_, log_probability in trajectories]),
+        **settings,
     )
 
 
-PROBLEMS = {"bandit": bandit, "chain": chain}
+def bandit(name: str, draw: np.random.Generator | None) -> FiniteProblem:
+    """A 3-armed bandit: one step, no state to revisit."""
+    logits, rewards = drawn(draw, [[0.4, -0.3, 0.1]], [[1.0, 0.2, -0.6]])
+    return enumerated(name, np.zeros((1, 3, 1)), 1, logits, rewards)
+
+
+def chain(name: str, draw: np.random.Generator | None) -> FiniteProblem:
+    """Two states, two steps: action 0 stays, action 1 crosses to the other state; so states are revisited."""
+    logits, rewards = drawn(draw, [[0.3, -0.2], [-0.1, 0.5]], [[0.7, -0.4], [0.1, 1.2]])
+    transitions = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]]], float)
+    return enumerated(name, transitions, 2, logits, rewards)
+
+
+def windy(name: str, draw: np.random.Generator | None) -> FiniteProblem:
+    """The chain with a random transition: to cross fails with probability 0.3."""
+    logits, rewards = drawn(draw, [[0.3, -0.2], [-0.1, 0.5]], [[0.7, -0.4], [0.1, 1.2]])
+    transitions = np.array([[[1, 0], [0.3, 0.7]], [[0, 1], [0.7, 0.3]]], float)
+    return enumerated(name, transitions, 2, logits, rewards)
+
+
+def stopping(name: str, draw: np.random.Generator | None) -> FiniteProblem:
+    """Action 0 ends the episode, action 1 goes on, for up to three steps in two alternating states.
+
+    Lengths differ, so the mean over steps, which published code takes, is more than another learning rate: its
+    divisor is the sample's own, so that theta' depends on X_i through every f_j.
+    """
+    logits, rewards = drawn(draw, [[-0.4, 0.3], [0.2, 0.1]], [[0.5, -0.2], [-0.3, 1.0]])
+    transitions = np.array([[[0, 0], [0, 1]], [[0, 0], [1, 0]]], float)
+    return enumerated(name, transitions, 3, logits, rewards, averaging="steps")
+
+
+def two_steps(name: str, draw: np.random.Generator | None) -> FiniteProblem:
+    """The bandit with two inner steps: theta' = theta_2, and each step has a sample of its own."""
+    logits, rewards = drawn(draw, [[0.4, -0.3, 0.1]], [[1.0, 0.2, -0.6]])
+    return enumerated(name, np.zeros((1, 3, 1)), 1, logits, rewards, inner_steps=2)
+
+
+def drawn(
+    draw: np.random.Generator | None, logits: list, rewards: list
+) -> tuple[np.ndarray, np.ndarray]:
+    """The given logits and rewards, or standard deviations 0.5 and 1 of a random instance in their place."""
+    logits, rewards = np.array(logits), np.array(rewards)
+    if draw is None:
+        return logits, rewards
+    return 0.5 * draw.normal(size=logits.shape), draw.normal(size=rewards.shape)
+
+
+PROBLEMS: dict[str, Callable[[str, np.random.Generator | None], FiniteProblem]] = {
+    make.__name__: make for make in (bandit, chain, windy, stopping, two_steps)
+}
 
 
 def problem(name: str) -> FiniteProblem:
-    """The finite problem called `name`.
+    """The finite problem called `name`, such as "chain", or a random instance of it, such as "chain-3".
 
     Raises:
       InputError: there is none.
     """
-    if name not in PROBLEMS:
-        raise InputError(f"unknown problem {name!r}; choose one of {', '.join(PROBLEMS)}")
-    return PROBLEMS[name]()
+    family, dash, number = name.partition("-")
+    if family not in PROBLEMS or (dash and not (number.isascii() and number.isdigit())):
+        raise InputError(
+            f"unknown problem {name!r}; choose one of {', '.join(PROBLEMS)}, or a random instance such as bandit-1"
+        )
+    draw = generator(int(number), "problem", family) if dash else None
+    return PROBLEMS[family](name, draw)

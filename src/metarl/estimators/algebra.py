@@ -23,6 +23,20 @@ from metarl.settings import InnerSettings
 from metarl.trajectories import Trajectories, step_scale, step_weights
 
 
+def log_likelihood(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> Trajectories:
+    """The inner loss mean_it A_it log pi_theta(a_it | s_it): the batch as it is."""
+    return batch
+
+
+def likelihood_ratio(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> Trajectories:
+    """The inner loss mean_it A_it pi_theta / pi_behaviour: A_it carries the ratio once theta has moved.
+
+    Rothfuss et al. 2019, eq. 6; on the policy that acted the batch is unchanged.
+    """
+    ratios = tf.stop_gradient(likelihood_ratios(policy, parameters, batch))
+    return batch._replace(advantages=batch.advantages * ratios)
+
+
 class InnerStep(NamedTuple):
     """All that score weights may depend on, for one inner step of K tasks.
 
@@ -37,6 +51,7 @@ class InnerStep(NamedTuple):
       score_products: d_it = g_it . u, [K, N, T].
       value_baseline: b [K], an estimate of V(theta') that does not depend on the task's own sample; None: the mean
         value of the other tasks in the batch.
+      first, last: whether no inner step comes before this one, and none after it.
     """
 
     policy: Policy
@@ -48,6 +63,8 @@ class InnerStep(NamedTuple):
     constant: tf.Tensor
     score_products: tf.Tensor
     value_baseline: tf.Tensor | None
+    first: bool
+    last: bool
 
 
 class Estimator(NamedTuple):
@@ -58,16 +75,14 @@ class Estimator(NamedTuple):
       weights: from an inner step to W [K, N, T] (or broadcastable to it); None drops the inner Jacobian as well.
       formula: W in the notation of the module docstring.
       source: who published it, or that it is ours.
-      inner_loss: "log_likelihood", or "likelihood_ratio" whose A_it carries pi_theta / pi_behaviour off policy.
-      one_inner_step: whether W is derived for a single inner step only.
+      inner_loss: the published inner loss, as the batch whose A_it weigh log pi_theta(a_it | s_it) in it.
     """
 
     name: str
     weights: Callable[[InnerStep], tf.Tensor] | None
     formula: str
     source: str
-    inner_loss: str = "log_likelihood"
-    one_inner_step: bool = False
+    inner_loss: Callable[[Policy, tf.Tensor, Trajectories], Trajectories] = log_likelihood
 
 
 def outer_average(step: InnerStep, x: tf.Tensor) -> tf.Tensor:
@@ -92,21 +107,40 @@ def causal_ratios(policy: Policy, parameters: tf.Tensor, batch: Trajectories) ->
     return tf.exp(tf.cumsum(batch.mask * (current - behaviour), axis=-1))
 
 
-def leave_one_out_parameters(step: InnerStep) -> tf.Tensor:
-    """theta'_{-i} = theta' - c f_i, the update without trajectory i: [N, K, P].
-
-    The sum's divisor stays that of all N trajectories, so X_i enters theta'_{-i} nowhere.
-    """
-    shares = step.constant * step.trajectory_gradients()
-    return tf.transpose(step.adapted_parameters[:, None, :] - shares, [1, 0, 2])
+def trajectory_shares(step: InnerStep) -> tf.Tensor:
+    """c f_i, what each trajectory adds to theta': [N, K, P]."""
+    return tf.transpose(step.constant * step.trajectory_gradients(), [1, 0, 2])
 
 
 def leave_one_out_ratios(step: InnerStep) -> tf.Tensor:
-    """Per-decision weights of the outer batch under every theta'_{-i}: [N_inner, K, N_outer, T]."""
+    """Per-decision weights of the outer batch under every theta'_{-i} = theta' - c f_i: [N_inner, K, N_outer, T].
+
+    The divisor in c stays that of all N trajectories, so X_i enters theta'_{-i} nowhere.
+    """
     return tf.map_fn(
-        lambda parameters: causal_ratios(step.policy, parameters, step.outer_batch),
-        leave_one_out_parameters(step),
+        lambda share: causal_ratios(step.policy, step.adapted_parameters - share, step.outer_batch),
+        trajectory_shares(step),
     )
+
+
+def value_curvatures(step: InnerStep) -> tf.Tensor:
+    """(c f_i)^T (grad^2 V_hat)(theta') (c f_i) of every trajectory: [N, K].
+
+    V_hat(theta) is the outer batch's average reward under the per-decision weights of `causal_ratios`.
+    """
+    parameters, outer = step.adapted_parameters, step.outer_batch
+
+    def curvature(share: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as second:
+            second.watch(parameters)
+            with tf.GradientTape() as first:
+                first.watch(parameters)
+                ratios = causal_ratios(step.policy, parameters, outer)
+                values = tf.reduce_sum(outer_average(step, ratios * outer.rewards))
+            slope = tf.reduce_sum(first.gradient(values, parameters) * share)
+        return tf.reduce_sum(second.gradient(slope, parameters) * share, axis=-1)
+
+    return tf.map_fn(curvature, trajectory_shares(step))
 
 
 def effective_sample_size(ratios: tf.Tensor, batch: Trajectories) -> tf.Tensor:
@@ -158,18 +192,11 @@ def inner_chain(
     batches: Sequence[Trajectories],
     settings: InnerSettings,
 ) -> tuple[list[tf.Tensor], list[Trajectories]]:
-    """The parameters [K, P] before and after every inner step, and the batches as that step's loss sees them.
-
-    A likelihood-ratio loss has A_it * ratio_it in place of A_it, which differs once theta has moved off the
-    policy that acted (Rothfuss et al. 2019, eq. 6).
-    """
+    """The parameters [K, P] before and after every inner step, and the batches as that step's loss sees them."""
     chain, seen = [parameters], []
     for batch in batches:
-        if estimator.inner_loss == "likelihood_ratio":
-            ratios = tf.stop_gradient(likelihood_ratios(policy, chain[-1], batch))
-            batch = batch._replace(advantages=batch.advantages * ratios)
-        seen.append(batch)
-        chain.append(adapt(policy, chain[-1], batch, settings))
+        seen.append(estimator.inner_loss(policy, chain[-1], batch))
+        chain.append(adapt(policy, chain[-1], seen[-1], settings))
     return chain, seen
 
 
@@ -181,6 +208,8 @@ def inner_step(
     outer_batch: Trajectories,
     settings: InnerSettings,
     value_baseline: tf.Tensor | None = None,
+    first: bool = True,
+    last: bool = True,
 ) -> InnerStep:
     """An `InnerStep` whose score products are still to be filled in by `pull_back`."""
     scale = step_scale(batch, settings.averaging)
@@ -194,16 +223,9 @@ def inner_step(
         constant=settings.learning_rate * scale / batch.sample_size,
         score_products=tf.zeros_like(batch.mask),
         value_baseline=value_baseline,
+        first=first,
+        last=last,
     )
-
-
-def require_inner_steps(estimator: Estimator, inner_steps: int) -> None:
-    """Raises InputError for several inner steps with an estimator derived for one."""
-    if estimator.one_inner_step and inner_steps > 1:
-        raise InputError(
-            f"{estimator.name} is derived for one inner step, inner_steps is {inner_steps}; "
-            "use 1, or another estimator such as lsf"
-        )
 
 
 def meta_gradient(
@@ -232,18 +254,21 @@ def meta_gradient(
       g_hat [K, P], an ascent direction.
 
     Raises:
-      InputError: fewer than two batches, or several inner steps for an estimator derived for one.
+      InputError: fewer than two batches.
     """
     if len(batches) < 2:
         raise InputError(
             f"{len(batches)} batches given; need at least one pre-update and the outer one"
         )
-    require_inner_steps(estimator, len(batches) - 1)
     *inner_batches, outer_batch = batches
     chain, inner_batches = inner_chain(policy, estimator, parameters, inner_batches, settings)
     direction = outer_gradient(chain[-1], outer_batch)
-    for before, batch in zip(chain[-2::-1], reversed(inner_batches), strict=True):
-        step = inner_step(policy, before, chain[-1], batch, outer_batch, settings, value_baseline)
+    for number in reversed(range(len(inner_batches))):
+        before, batch = chain[number], inner_batches[number]
+        step = inner_step(
+            policy, before, chain[-1], batch, outer_batch, settings, value_baseline,
+            first=number == 0, last=number == len(inner_batches) - 1,
+        )  # fmt: skip
         direction = pull_back(estimator, step, before, direction)
         if inner_penalty is not None:
             direction -= inner_penalty(before, batch)

@@ -17,8 +17,10 @@ from metarl.estimators.algebra import (
     InnerStep,
     causal_ratios,
     leave_one_out_ratios,
+    likelihood_ratio,
     outer_average,
     value,
+    value_curvatures,
 )
 from metarl.trajectories import step_weights
 
@@ -102,13 +104,31 @@ def leave_one_out(step: InnerStep) -> tf.Tensor:
     Ours. theta'_{-i} does not depend on X_i, so E[V(theta'_{-i}) s_i] = 0: no bias; the difference is O(1/N), so the
     variance is O(1/N); lsf is its first-order Taylor expansion. V_hat(theta'_{-i}) comes from the same outer batch
     by per-decision importance weights, exact when that batch is enumerated. Assumes that f_i depends on X_i
-    alone: a baseline or a normalization fitted on the same batch breaks that, at O(1/N).
-    One inner step; before earlier ones the data of later steps depend on X_i too.
+    alone. A baseline fitted on the same batch breaks that at O(1/N). A scale or a divisor taken from the same batch
+    (normalized advantages; the mean over steps where lengths differ) breaks it at O(1): as N grows, theta' depends
+    on theta through that scale too, and no row of this catalogue differentiates it (`metarl audit exact --problem
+    stopping`).
+    Of several inner steps it is this in the last one. Before that, later data depend on X_i too and no value without
+    X_i is at hand: there it takes lsf's weights, and has lsf's bias O(1/N).
     """
+    if not step.last:
+        return lsf(step)
     outer = step.outer_batch
     ratios = causal_ratios(step.policy, step.adapted_parameters, outer)
     differences = outer_average(step, (ratios - leave_one_out_ratios(step)) * outer.rewards)
     return tf.transpose(differences)[..., None]
+
+
+def lsf2(step: InnerStep) -> tf.Tensor:
+    """W_i = c f_i . v - (1/2) (c f_i)^T (grad^2 V_hat)(theta') (c f_i), the same for all t.
+
+    Ours. The second-order Taylor expansion of leave_one_out's difference, where lsf is the first-order one. Bias
+    O(1/N^2), variance O(1/N). V_hat and what it assumes are leave_one_out's; the derivatives at theta' do not degenerate
+    like its importance weights. Before the last of several inner steps it takes lsf's weights.
+    """
+    if not step.last:
+        return lsf(step)
+    return lsf(step) - 0.5 * tf.transpose(value_curvatures(step))[..., None]
 
 
 CATALOGUE = {
@@ -116,9 +136,7 @@ CATALOGUE = {
     for entry in (
         Estimator("fomaml", None, "drops the inner Jacobian", "Finn 2017, Nichol 2018"),
         Estimator("maml", maml, "0", "Finn 2017 as coded"),
-        Estimator(
-            "lvc", lvc, "c A_it d_it", "Rothfuss 2019, ProMP's first step", "likelihood_ratio"
-        ),
+        Estimator("lvc", lvc, "c A_it d_it", "Rothfuss 2019, ProMP's first step", likelihood_ratio),
         Estimator("dice", dice, "c sum_{t'>=t} r_it' sum_{t''<=t'} d_it''", "Foerster 2018"),
         Estimator("lsf", lsf, "c sum_t' A_it' d_it'", "Tang 2022"),
         Estimator("unbiased", unbiased, "V_hat(theta')", "Fallah 2021, E-MAML as derived"),
@@ -136,8 +154,8 @@ CATALOGUE = {
             leave_one_out,
             "V_hat(theta') - V_hat(theta'_{-i})",
             "ours",
-            one_inner_step=True,
         ),
+        Estimator("lsf2", lsf2, "c f_i . v - (c f_i)^T (grad^2 V_hat) (c f_i) / 2", "ours"),
     )
 }
 
