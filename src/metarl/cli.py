@@ -38,7 +38,7 @@ class Estimators:
 
     def run(self) -> None:
         load_tensorflow()
-        from metarl.estimators.catalogue import table
+        from metarl.estimators.registry import table
 
         print(table())
 

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from metarl.estimators import CATALOGUE, meta_gradient
+from metarl.estimators.catalogue import LOADED_DICE_DECAY
 from metarl.outer_optimizers import clipped_gradient
 from metarl.policies import TabularSoftmaxPolicy
 from metarl.settings import InnerSettings
@@ -92,6 +93,32 @@ class Task:
         self.divisor = batch.sample_size if averaging == "trajectories" else self.total_steps
         self.c = LEARNING_RATE / self.divisor
         self.behaviour = batch.behaviour[task]
+        self.size = batch.sample_size
+        self.horizon = batch.mask.shape[-1]
+        self.sampled_A = self.A
+        self.first = True
+
+    def weigh(self, name: str) -> None:
+        """Puts the weights of log pi in the inner loss of `name` in the place of A."""
+        self.sampled_A = self.A.copy()
+        for i in self.rows:
+            for t in self.steps(i):
+                later = range(t, self.length[i])
+                if name in ("lvc", "emaml_likelihood_ratio_as_coded"):
+                    self.A[i, t] *= self.ratio(self.theta, i, t)
+                elif name in ("dice", "tmaml"):
+                    self.A[i, t] = sum(self.r[i, b] for b in later)
+                elif name == "learn2learn_dice_as_coded":
+                    self.A[i, t] = sum(
+                        self.size ** -float(b - t) * self.sampled_A[i, b] for b in later
+                    )
+                elif name == "pytorch_maml_rl_as_coded":
+                    self.A[i, t] *= self.total_steps / (self.size * self.length[i])
+                elif name == "promp_dice_as_coded":
+                    padding = self.total_steps / (self.size * self.horizon)
+                    self.A[i, t] = padding * sum(self.r[i, b] for b in later)
+        if name == "promp_dice_as_coded":
+            self.r *= self.total_steps / (self.size * self.horizon)
 
     def steps(self, row: int) -> range:
         return range(self.length[row])
@@ -129,6 +156,10 @@ class Task:
         )
 
 
+def maml(x: Task, d, outer, theta):
+    return lambda i, t: 0.0
+
+
 def lvc(x: Task, d, outer, theta):
     return lambda i, t: x.c * x.A[i, t] * d(i, t)
 
@@ -137,6 +168,28 @@ def dice(x: Task, d, outer, theta):
     return lambda i, t: (
         x.c * sum(x.r[i, b] * sum(d(i, a) for a in range(b + 1)) for b in range(t, x.length[i]))
     )
+
+
+def pairs(x: Task, d, weight):
+    """c sum over the other step b of the pair (t, b), of the weight at (i, later step, lag) times d."""
+    return lambda i, t: x.c * sum(weight(i, max(t, b), abs(t - b)) * d(i, b) for b in x.steps(i))
+
+
+def loaded_dice(x: Task, d, outer, theta):
+    return pairs(x, d, lambda i, later, lag: LOADED_DICE_DECAY**lag * x.A[i, later])
+
+
+def tmaml(x: Task, d, outer, theta):
+    """A pair of different steps is weighed by the later one's advantage, a step with itself by its reward-to-go."""
+    return pairs(x, d, lambda i, later, lag: x.sampled_A[i, later] if lag else x.A[i, later])
+
+
+def learn2learn_dice(x: Task, d, outer, theta):
+    """The box of step b holds every a <= b, decayed by 1/N a step."""
+    return lambda i, t: x.c * sum(
+        x.sampled_A[i, b] * x.size ** -float(b - t) * sum(x.size ** -float(b - a) * d(i, a) for a in range(b + 1))
+        for b in range(t, x.length[i])
+    )  # fmt: skip
 
 
 def lsf(x: Task, d, outer, theta):
@@ -148,8 +201,25 @@ def unbiased(x: Task, d, outer, theta):
 
 
 def emaml(x: Task, d, outer, theta):
+    if not x.first:
+        return lambda i, t: 0.0
     rewards = sum(n * outer.score_r[i, : outer.length[i]].sum() for i, n in enumerate(outer.count))
     return lambda i, t: rewards / outer.total_steps / x.total_steps
+
+
+def emaml_sum(x: Task, d, outer, theta):
+    return lambda i, t: x.size * emaml(x, d, outer, theta)(i, t)
+
+
+def emaml_likelihood_ratio(x: Task, d, outer, theta):
+    return lambda i, t: lvc(x, d, outer, theta)(i, t) + emaml(x, d, outer, theta)(i, t)
+
+
+def sgmrl(x: Task, d, outer, theta):
+    if not x.first:
+        return lambda i, t: 0.0
+    total = sum(n * outer.A[i, : outer.length[i]].sum() for i, n in enumerate(outer.count))
+    return lambda i, t: total / outer.total_steps
 
 
 def leave_one_out(x: Task, d, outer, theta):
@@ -173,7 +243,7 @@ def lsf2(x: Task, d, outer, theta):
 
 
 NAIVE = {
-    "maml": lambda x, d, outer, theta: lambda i, t: 0.0,
+    "maml": maml,
     "lvc": lvc,
     "dice": dice,
     "lsf": lsf,
@@ -181,6 +251,14 @@ NAIVE = {
     "emaml": emaml,
     "leave_one_out": leave_one_out,
     "lsf2": lsf2,
+    "loaded_dice": loaded_dice,
+    "tmaml": tmaml,
+    "emaml_sum_as_coded": emaml_sum,
+    "emaml_likelihood_ratio_as_coded": emaml_likelihood_ratio,
+    "sgmrl_as_coded": sgmrl,
+    "learn2learn_dice_as_coded": learn2learn_dice,
+    "promp_dice_as_coded": dice,
+    "pytorch_maml_rl_as_coded": maml,
 }
 LAST_STEP_ONLY = ("leave_one_out", "lsf2")  # lsf before it
 
@@ -190,10 +268,8 @@ def naive_task(name, theta, batches, task, averaging, baseline=None):
     steps, current = [], theta
     for batch in batches[:-1]:
         x = Task(batch, task, current, averaging)
-        if name == "lvc":
-            for i in x.rows:
-                for t in x.steps(i):
-                    x.A[i, t] *= x.ratio(current, i, t)
+        x.weigh(name)
+        x.first = not steps
         steps.append(x)
         current = (
             current + LEARNING_RATE * sum(n * x.f(i) for i, n in enumerate(x.count)) / x.divisor

@@ -37,13 +37,20 @@ def likelihood_ratio(policy: Policy, parameters: tf.Tensor, batch: Trajectories)
     return batch._replace(advantages=batch.advantages * ratios)
 
 
+def rewards_to_go(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> Trajectories:
+    """The inner loss of DiCE, which sees rewards alone: A_it is their undiscounted sum from t on."""
+    sums = tf.cumsum(batch.mask * batch.rewards, axis=-1, reverse=True)
+    return batch._replace(advantages=sums)
+
+
 class InnerStep(NamedTuple):
     """All that score weights may depend on, for one inner step of K tasks.
 
     Attributes:
       policy: the policy.
       settings: inner learning rate and averaging.
-      batch: pre-update trajectories, N rows of T steps.
+      batch: pre-update trajectories, N rows of T steps, as the estimator's inner loss weighs them.
+      sampled: the same as they were sampled.
       adapted_parameters: theta' after the last inner step, [K, P].
       trajectory_gradients: f_i of every row at this step's parameters, called when needed: () -> [K, N, P].
       outer_batch: post-update trajectories, sampled from (or enumerated under) theta'.
@@ -57,6 +64,7 @@ class InnerStep(NamedTuple):
     policy: Policy
     settings: InnerSettings
     batch: Trajectories
+    sampled: Trajectories
     adapted_parameters: tf.Tensor
     trajectory_gradients: Callable[[], tf.Tensor]
     outer_batch: Trajectories
@@ -76,6 +84,7 @@ class Estimator(NamedTuple):
       formula: W in the notation of the module docstring.
       source: who published it, or that it is ours.
       inner_loss: the published inner loss, as the batch whose A_it weigh log pi_theta(a_it | s_it) in it.
+      counterpart: of an entry `..._as_coded`, the entry that its paper describes.
     """
 
     name: str
@@ -83,6 +92,7 @@ class Estimator(NamedTuple):
     formula: str
     source: str
     inner_loss: Callable[[Policy, tf.Tensor, Trajectories], Trajectories] = log_likelihood
+    counterpart: str = ""
 
 
 def outer_average(step: InnerStep, x: tf.Tensor) -> tf.Tensor:
@@ -141,6 +151,14 @@ def value_curvatures(step: InnerStep) -> tf.Tensor:
         return tf.reduce_sum(second.gradient(slope, parameters) * share, axis=-1)
 
     return tf.map_fn(curvature, trajectory_shares(step))
+
+
+def decayed_sums(x: tf.Tensor, decay: float | tf.Tensor, reverse: bool = False) -> tf.Tensor:
+    """sum_{t' <= t} decay^(t - t') x_t' along the last axis; `reverse`: over t' >= t, decay^(t' - t)."""
+    times = tf.range(x.shape[-1], dtype=x.dtype)
+    lags = times[None, :] - times[:, None]  # [t', t]
+    powers = tf.where(lags >= 0, tf.convert_to_tensor(decay, x.dtype) ** tf.maximum(lags, 0.0), 0.0)
+    return tf.linalg.matmul(x, powers, transpose_b=reverse)
 
 
 def effective_sample_size(ratios: tf.Tensor, batch: Trajectories) -> tf.Tensor:
@@ -208,6 +226,7 @@ def inner_step(
     outer_batch: Trajectories,
     settings: InnerSettings,
     value_baseline: tf.Tensor | None = None,
+    sampled: Trajectories | None = None,
     first: bool = True,
     last: bool = True,
 ) -> InnerStep:
@@ -217,6 +236,7 @@ def inner_step(
         policy=policy,
         settings=settings,
         batch=batch,
+        sampled=batch if sampled is None else sampled,
         adapted_parameters=adapted_parameters,
         trajectory_gradients=lambda: trajectory_gradients(policy, parameters, batch),
         outer_batch=outer_batch,
@@ -260,14 +280,14 @@ def meta_gradient(
         raise InputError(
             f"{len(batches)} batches given; need at least one pre-update and the outer one"
         )
-    *inner_batches, outer_batch = batches
-    chain, inner_batches = inner_chain(policy, estimator, parameters, inner_batches, settings)
+    *sampled, outer_batch = batches
+    chain, seen = inner_chain(policy, estimator, parameters, sampled, settings)
     direction = outer_gradient(chain[-1], outer_batch)
-    for number in reversed(range(len(inner_batches))):
-        before, batch = chain[number], inner_batches[number]
+    for number in reversed(range(len(seen))):
+        before, batch = chain[number], seen[number]
         step = inner_step(
             policy, before, chain[-1], batch, outer_batch, settings, value_baseline,
-            first=number == 0, last=number == len(inner_batches) - 1,
+            sampled[number], first=number == 0, last=number == len(seen) - 1,
         )  # fmt: skip
         direction = pull_back(estimator, step, before, direction)
         if inner_penalty is not None:

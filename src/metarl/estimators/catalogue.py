@@ -1,28 +1,29 @@
-"""The catalogue: every estimator is a small pure function from an inner step to its score weights W [K, N, T].
+"""The rows of the catalogue: every estimator is a small pure function from an inner step to its score weights W [K, N, T].
 
 Notation: c is the inner averaging constant (eta / N for sums over steps, eta / (N T) for means), d_it = g_it . v,
 A_it the advantage, r_it the reward, theta'_{-i} the update without trajectory i. The rates named below are those of the
 exact audit for a smooth V (`metarl audit exact`); bias is against grad J_N, J_N(theta) = E[V(theta')].
 """
 
-import importlib
-import os
-import sys
-
 import tensorflow as tf
 
-from metarl.errors import InputError
 from metarl.estimators.algebra import (
     Estimator,
     InnerStep,
     causal_ratios,
+    decayed_sums,
     leave_one_out_ratios,
     likelihood_ratio,
     outer_average,
+    rewards_to_go,
     value,
     value_curvatures,
 )
 from metarl.trajectories import step_weights
+
+LOADED_DICE_DECAY = (
+    0.9  # ours: the paper leaves it to the user, its demonstration takes 1 (dice) and 0 (lvc)
+)
 
 
 def maml(step: InnerStep) -> tf.Tensor:
@@ -50,6 +51,39 @@ def dice(step: InnerStep) -> tf.Tensor:
     mask = step.batch.mask
     causes = tf.cumsum(mask * step.score_products, axis=-1)
     return step.constant * tf.cumsum(mask * step.batch.rewards * causes, axis=-1, reverse=True)
+
+
+def loaded_dice(step: InnerStep) -> tf.Tensor:
+    """W_it = c (A_it sum_{t' <= t} l^(t-t') d_it' + sum_{t' > t} l^(t'-t) A_it' d_it'), l = LOADED_DICE_DECAY.
+
+    Farquhar et al. 2019, eq. 12: dice with advantages for rewards and causal dependencies discounted by l. l = 1 is
+    dice where advantages are rewards-to-go, l = 0 is lvc. Bias a floor that grows with 1 - l where states are revisited,
+    else O(1/N); variance O(1/N).
+    """
+    return loaded_dice_weights(step, LOADED_DICE_DECAY)
+
+
+def loaded_dice_weights(step: InnerStep, decay: float) -> tf.Tensor:
+    """W of `loaded_dice` for any decay in [0, 1]: [K, N, T]."""
+    products = step.batch.mask * step.score_products
+    weighted = step.batch.advantages * products
+    earlier = step.batch.advantages * decayed_sums(products, decay)
+    later = decayed_sums(weighted, decay, reverse=True) - weighted
+    return step.constant * (earlier + later)
+
+
+def tmaml(step: InnerStep) -> tf.Tensor:
+    """W_it = dice's - c (b_it sum_{t' < t} d_it' + sum_{t' > t} b_it' d_it'), b = reward-to-go - advantage.
+
+    Liu et al. 2019 (Taming MAML): dice minus a control variate sum_t (1 - prod_{t' < t} rho_t') (1 - rho_t) b(s_t), whose
+    value and gradient are 0 and whose Hessian has mean 0, with rho = pi / stop(pi). The baseline b is whatever lies
+    between the rewards-to-go and the advantages given; where nothing does, it is dice. Bias O(1/N), variance O(1/N).
+    """
+    baselines = step.batch.mask * (step.batch.advantages - step.sampled.advantages)
+    products = step.batch.mask * step.score_products
+    earlier = baselines * tf.cumsum(products, axis=-1, exclusive=True)
+    later = tf.cumsum(baselines * products, axis=-1, exclusive=True, reverse=True)
+    return dice(step) - step.constant * (earlier + later)
 
 
 def lsf(step: InnerStep) -> tf.Tensor:
@@ -85,11 +119,15 @@ def other_tasks_mean(values: tf.Tensor) -> tf.Tensor:
 
 
 def emaml(step: InnerStep) -> tf.Tensor:
-    """W_it = mean reward / (N T): the mean of the outer rewards times the mean of log pi.
+    """W_it = mean reward / (N T) in the first inner step, else 0: mean outer reward times mean log pi.
 
     Stadie et al. 2018 as coded in jonasrothfuss/ProMP, meta_policy_search/meta_algos/trpo_maml.py:144: N T times
-    smaller than the sum that E-MAML's objective asks for. Bias O(1), variance O(1/N).
+    smaller than the sum that E-MAML's objective asks for (its paper's own estimate is `unbiased`), and only the first
+    inner step's log pi. `score_rewards` are what it averages: there standardized over all tasks
+    (samplers/meta_sample_processor.py:40-44), which takes away a constant and divides by a scale. Bias O(1), variance O(1/N).
     """
+    if not step.first:
+        return tf.zeros_like(step.score_products)
     mean_reward = tf.reduce_sum(
         step_weights(step.outer_batch, "steps") * step.outer_batch.score_rewards, axis=[1, 2]
     )
@@ -131,96 +169,32 @@ def lsf2(step: InnerStep) -> tf.Tensor:
     return lsf(step) - 0.5 * tf.transpose(value_curvatures(step))[..., None]
 
 
-CATALOGUE = {
-    entry.name: entry
-    for entry in (
-        Estimator("fomaml", None, "drops the inner Jacobian", "Finn 2017, Nichol 2018"),
-        Estimator("maml", maml, "0", "Finn 2017 as coded"),
-        Estimator("lvc", lvc, "c A_it d_it", "Rothfuss 2019, ProMP's first step", likelihood_ratio),
-        Estimator("dice", dice, "c sum_{t'>=t} r_it' sum_{t''<=t'} d_it''", "Foerster 2018"),
-        Estimator("lsf", lsf, "c sum_t' A_it' d_it'", "Tang 2022"),
-        Estimator("unbiased", unbiased, "V_hat(theta')", "Fallah 2021, E-MAML as derived"),
-        Estimator(
-            "unbiased_baseline",
-            unbiased_baseline,
-            "V_hat(theta') - b",
-            "Fallah 2021 with a baseline",
-        ),
-        Estimator(
-            "emaml", emaml, "mean reward / (N T)", "Stadie 2018 as coded in jonasrothfuss/ProMP"
-        ),
-        Estimator(
-            "leave_one_out",
-            leave_one_out,
-            "V_hat(theta') - V_hat(theta'_{-i})",
-            "ours",
-        ),
-        Estimator("lsf2", lsf2, "c f_i . v - (c f_i)^T (grad^2 V_hat) (c f_i) / 2", "ours"),
-    )
-}
-
-
-def estimator(name: str) -> Estimator:
-    """The catalogue's entry called `name`, or anyone's own weights, `package.module:function`.
-
-    Raises:
-      InputError: there is none.
-    """
-    if ":" in name:
-        return plug_in(name)
-    if name not in CATALOGUE:
-        raise InputError(f"unknown estimator {name!r}; choose one of {', '.join(CATALOGUE)}")
-    return CATALOGUE[name]
-
-
-def plug_in(name: str) -> Estimator:
-    """An estimator from outside: `name` is `package.module:function`, the function W of an `InnerStep`.
-
-    Raises:
-      InputError: it cannot be imported, or is no function.
-    """
-    module, _, function = name.partition(":")
-    sys.path.insert(0, os.getcwd())  # as `python -m` would: people try out a file of their own
-    try:
-        weights = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        raise InputError(
-            f"cannot import estimator {name!r} ({error}); give package.module:function"
-        ) from error
-    finally:
-        sys.path.pop(0)
-    if not callable(weights):
-        raise InputError(f"estimator {name!r} is no function; give package.module:function")
-
-    def checked(step: InnerStep) -> tf.Tensor:
-        expected = step.score_products
-        try:
-            found = tf.convert_to_tensor(weights(step))
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"estimator {name!r} failed ({error}); see metarl.estimators.InnerStep"
-            ) from error
-        if found.dtype != expected.dtype or not broadcasts_to(found.shape, expected.shape):
-            raise InputError(
-                f"estimator {name!r} returns {found.dtype.name} {found.shape.as_list()}; give "
-                f"{expected.dtype.name} that broadcasts to [K, N, T] = {expected.shape.as_list()}"
-            )
-        return found
-
-    return Estimator(name, checked, "plug-in", module)
-
-
-def broadcasts_to(shape: tf.TensorShape, target: tf.TensorShape) -> bool:
-    """Whether a tensor of `shape` can stand where one of `target` is expected."""
-    try:
-        return tf.broadcast_static_shape(shape, target) == target
-    except ValueError:
-        return False
-
-
-def table() -> str:
-    """The catalogue as text: name, W and source of every entry, aligned."""
-    rows = [("estimator", "score weight W_it", "source")]
-    rows += [(entry.name, entry.formula, entry.source) for entry in CATALOGUE.values()]
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    return "\n".join(f"{name:<{widths[0]}}  {w:<{widths[1]}}  {who}" for name, w, who in rows)
+ROWS = (
+    Estimator("fomaml", None, "drops the inner Jacobian", "Finn 2017, Nichol 2018"),
+    Estimator("maml", maml, "0", "Finn 2017 as coded"),
+    Estimator("lvc", lvc, "c A_it d_it", "Rothfuss 2019, ProMP's first step", likelihood_ratio),
+    Estimator(
+        "dice", dice, "c sum_{t'>=t} r_it' sum_{t''<=t'} d_it''", "Foerster 2018", rewards_to_go
+    ),
+    Estimator(
+        "loaded_dice",
+        loaded_dice,
+        "c (A_it sum_{t'<=t} l^(t-t') d_it' + sum_{t'>t} l^(t'-t) A_it' d_it')",
+        "Farquhar 2019",
+    ),
+    Estimator(
+        "tmaml",
+        tmaml,
+        "dice - c (b_it sum_{t'<t} d_it' + sum_{t'>t} b_it' d_it')",
+        "Liu 2019",
+        rewards_to_go,
+    ),
+    Estimator("lsf", lsf, "c sum_t' A_it' d_it'", "Tang 2022"),
+    Estimator("unbiased", unbiased, "V_hat(theta')", "Fallah 2021, E-MAML as derived"),
+    Estimator(
+        "unbiased_baseline", unbiased_baseline, "V_hat(theta') - b", "Fallah 2021 with a baseline"
+    ),
+    Estimator("emaml", emaml, "mean reward / (N T)", "Stadie 2018 as coded in jonasrothfuss/ProMP"),
+    Estimator("leave_one_out", leave_one_out, "V_hat(theta') - V_hat(theta'_{-i})", "ours"),
+    Estimator("lsf2", lsf2, "c f_i . v - (c f_i)^T (grad^2 V_hat) (c f_i) / 2", "ours"),
+)
