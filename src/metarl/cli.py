@@ -44,6 +44,41 @@ class Estimators:
 
 
 @dataclass(frozen=True)
+class Identify:
+    """Tells which estimator a gradient dumped from any code base comes from. Exit status 1: one has no match."""
+
+    bundles: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="BUNDLE.npz...")
+    ]
+    """Bundles (.npz); the README lists their keys."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print a JSON list of file, dtype, tolerance, matches, differences."""
+    tolerance: float = 1e-6
+    """Largest relative difference of a match; a float32 bundle gets at least 1e-4."""
+
+    def run(self) -> None:
+        if not self.bundles:
+            raise InputError("no bundle given; give at least one .npz")
+        if not 0 < self.tolerance < 1:
+            raise InputError(f"--tolerance is {self.tolerance}; give a number between 0 and 1")
+        load_tensorflow()
+        from metarl.identify import as_json, compare, describe, read_bundle
+
+        bundles = [read_bundle(path) for path in self.bundles]
+        results = [
+            compare(path, bundle, self.tolerance)
+            for path, bundle in zip(self.bundles, bundles, strict=True)
+        ]
+        if self.json:
+            print(as_json(results))
+        else:
+            print("\n".join(map(describe, results)))
+        unmatched = [result["file"] for result in results if not result["matches"]]
+        if unmatched:
+            raise RunError(f"no match for {', '.join(unmatched)}")
+
+
+@dataclass(frozen=True)
 class Exact:
     """Exact bias and variance of estimators on a finite problem, by enumeration of every sample."""
 
@@ -184,6 +219,7 @@ class Bench:
 
 COMMANDS = {
     "estimators": Estimators,
+    "identify": Identify,
     "audit exact": Exact,
     "train": Train,
     "evaluate": Evaluate,
