@@ -133,7 +133,7 @@ def made(name: str, inner_steps: int, moved: bool, clip=None, kl=0.0) -> dict[st
         batches,
         InnerSettings(0.2, "steps"),
         lambda at, outer: clipped_gradient(POLICY, at, outer, "steps", clip),
-        inner_penalty=(lambda at, inner: kl / inner_steps * kl_gradient(POLICY, at, inner)),
+        inner_penalty=(lambda s, at, inner: kl / inner_steps * kl_gradient(POLICY, at, inner)),
     )
     bundle |= {
         "hidden_sizes": np.array([5]),

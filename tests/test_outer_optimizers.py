@@ -4,8 +4,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metarl.adaptation import inner_gradient
-from metarl.outer_optimizers import adam, adam_start, clipped_gradient, kl_gradient
+from metarl.adaptation import adapt, inner_gradient
+from metarl.outer_optimizers import (
+    adam,
+    adam_start,
+    adapted_kl_coefficients,
+    clipped_gradient,
+    conjugate_gradient,
+    kl_gradient,
+    mean_kl,
+    meta_fisher_product,
+    surrogate_and_kl,
+    trpo,
+)
+from metarl.settings import InnerSettings
 from tests.conftest import (
     TASKS,
     naive_average,
@@ -153,3 +165,119 @@ def test_adam_keeps_float32():
     start = tf.constant([1.0, 2.0])
     moved, state = adam(start, tf.ones(2), adam_start(start), 0.1)
     assert {x.dtype for x in (moved, *state)} == {tf.float32}
+
+
+def adapted_chain(policy, parameters, batches, settings) -> list[tf.Tensor]:
+    chain = [parameters]
+    for batch in batches:
+        chain.append(adapt(policy, chain[-1], batch, settings))
+    return chain
+
+
+@pytest.mark.parametrize("inner_steps", [1, 2])
+def test_meta_fisher_product_is_the_hessian_of_the_post_update_kl(
+    policy, parameters, batch, inner_steps
+):
+    """Against central differences of the gradient of mean KL(stop(pi_theta') || pi_theta'(theta)) by autodiff."""
+    settings = InnerSettings(0.05, "steps")
+    theta = parameters[:1]
+    inner = [batch, batch._replace(advantages=batch.advantages[::-1])][:inner_steps]
+    copies = tf.repeat(theta, TASKS, axis=0)
+    chain = adapted_chain(policy, copies, inner, settings)
+    outer = batch._replace(behaviour=policy.outputs(chain[-1], batch.observations))
+
+    def gradient(point: np.ndarray) -> np.ndarray:
+        point = tf.constant(point)
+        with tf.GradientTape() as tape:
+            tape.watch(point)
+            moved = adapted_chain(policy, tf.repeat(point[None], TASKS, axis=0), inner, settings)
+            divergence = tf.reduce_mean(mean_kl(policy, moved[-1], outer))
+        return tape.gradient(divergence, point).numpy()
+
+    start = theta.numpy()[0]
+    generator = np.random.default_rng(3)
+    for _ in range(3):
+        vector = generator.normal(size=start.shape)
+        h = 1e-5
+        expected = (gradient(start + h * vector) - gradient(start - h * vector)) / (2 * h)
+        found = meta_fisher_product(policy, chain, [*inner, outer], settings, tf.constant(vector))
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_conjugate_gradient_solves():
+    """In as many iterations as there are dimensions, whatever the condition."""
+    generator = np.random.default_rng(0)
+    root = generator.normal(size=(8, 8))
+    matrix, target = root @ root.T + 0.1 * np.eye(8), generator.normal(size=8)
+    found = conjugate_gradient(
+        lambda x: tf.linalg.matvec(tf.constant(matrix), x), tf.constant(target), 20
+    )
+    np.testing.assert_allclose(found, np.linalg.solve(matrix, target), rtol=1e-6)
+    one = conjugate_gradient(
+        lambda x: tf.linalg.matvec(tf.constant(matrix), x), tf.constant(target), 1
+    )
+    np.testing.assert_allclose(one, target @ target / (target @ matrix @ target) * target)
+
+
+def quadratic(gain: float, kl: float):
+    """A surrogate gain . theta and a divergence kl |theta|^2, whose Hessian at 0 is 2 kl."""
+    measure = lambda theta: (gain * tf.reduce_sum(theta), kl * tf.reduce_sum(theta**2))
+    return measure, lambda x: 2.0 * x  # what the natural gradient believes: kl = 1
+
+
+def test_trpo_takes_the_whole_step_where_the_model_is_right():
+    measure, product = quadratic(gain=1.0, kl=0.999)
+    step = trpo(tf.zeros(3), tf.ones(3), product, measure, trust_region=0.01)
+    assert float(step.accepted) == 1.0
+    np.testing.assert_allclose(step.parameters, np.sqrt(0.01 / 3) * np.ones(3), rtol=1e-3)
+    assert float(step.kl) <= 0.01
+    assert float(step.improvement) == pytest.approx(3 * np.sqrt(0.01 / 3), rel=1e-3)
+
+
+def test_trpo_backtracks_into_the_trust_region():
+    """The divergence is four times what its Hessian says: half the length is the longest, 0.8^4 the first within."""
+    measure, product = quadratic(gain=1.0, kl=4.0)
+    step = trpo(tf.zeros(3), tf.ones(3), product, measure, trust_region=0.01)
+    assert float(step.accepted) == 1.0
+    assert float(step.kl) <= 0.01
+    np.testing.assert_allclose(step.parameters, 0.8**4 * np.sqrt(0.01 / 3) * np.ones(3), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("gain", "kl"), [(-1.0, 1.0), (1.0, 1e6), (np.nan, 1.0), (1.0, np.nan)])
+def test_trpo_rejects(gain, kl):
+    """A surrogate that falls, a divergence too large for every trial, and numbers that are none."""
+    measure, product = quadratic(gain, kl)
+    step = trpo(tf.zeros(3), tf.ones(3), product, measure, trust_region=0.01)
+    assert float(step.accepted) == 0.0
+    np.testing.assert_array_equal(step.parameters, np.zeros(3))
+    assert (float(step.kl), float(step.improvement)) == (0.0, 0.0)
+
+
+def test_surrogate_and_kl_step_by_step(policy, parameters, batch):
+    surrogate, divergence = surrogate_and_kl(policy, parameters, batch, "steps")
+
+    def kl(step):
+        task = step[0]
+        mean, log_std = naive_outputs(parameters.numpy()[task], batch.observations.numpy()[step])
+        old_mean, old_log_std = (x.numpy()[step] for x in batch.behaviour)
+        variances = np.exp(2 * old_log_std) + (old_mean - mean) ** 2
+        return (log_std - old_log_std + variances / (2 * np.exp(2 * log_std)) - 0.5).sum()
+
+    gains = [
+        naive_average(
+            batch, task, "steps",
+            lambda step, task=task: naive_ratio(batch, parameters.numpy()[task], step)
+            * batch.advantages.numpy()[step],
+        )
+        for task in range(TASKS)
+    ]  # fmt: skip
+    kls = [naive_average(batch, task, "steps", kl) for task in range(TASKS)]
+    assert float(surrogate) == pytest.approx(np.mean(gains), rel=1e-9)
+    assert float(divergence) == pytest.approx(np.mean(kls), rel=1e-9)
+
+
+def test_adapted_kl_coefficients():
+    found = adapted_kl_coefficients(
+        tf.constant([1.0, 1.0, 1.0]), tf.constant([0.0066, 0.0067, 0.0151]), target=0.01
+    )
+    np.testing.assert_array_equal(found, [0.5, 1.0, 2.0])

@@ -10,12 +10,13 @@ from metarl.settings import AdvantageSettings, InnerSettings, TrainingSettings, 
 
 REQUIRED = {"environment": "PointGoal", "estimator": "lsf", "algorithm": "lsf_vpg"}
 COUNTS = ("iterations", "tasks", "trajectories", "horizon", "inner_steps", "outer_epochs")
-POSITIVE = ("inner_learning_rate", "outer_learning_rate", "clip")
+POSITIVE = ("inner_learning_rate", "outer_learning_rate", "clip", "trust_region")
 
 INVALID = [
     ("environment", "Ant"),
     ("environment", "metarl/PointGoal-v0"),
     ("averaging", "mean"),
+    ("outer_optimizer", "sgd"),
     *((name, value) for name in COUNTS for value in (0, -3)),
     ("seed", -1),
     ("seed", 2**63),
@@ -25,6 +26,7 @@ INVALID = [
     *(("discount", value) for value in (0.0, -0.5, 1.01, math.nan)),
     *(("gae_lambda", value) for value in (-0.01, 1.01, math.nan)),
     *(("inner_kl_coefficient", value) for value in (-0.1, math.inf, math.nan)),
+    *(("inner_kl_target", value) for value in (-0.1, math.inf, math.nan)),
 ]
 
 BOUNDARIES = [
@@ -52,6 +54,19 @@ def test_an_invalid_value_is_named_in_one_line(name, value):
     assert name in message
     assert str(value) in message
     assert "; give " in message or "; choose " in message
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("outer_epochs", {"outer_optimizer": "trpo", "outer_epochs": 2}),
+        ("inner_kl_coefficient", {"outer_optimizer": "trpo", "inner_kl_coefficient": 0.1}),
+        ("inner_kl_coefficient", {"inner_kl_target": 0.1}),
+    ],
+)
+def test_settings_that_do_not_go_together(name, values):
+    with pytest.raises(InputError, match=rf"{name}.*; give "):
+        TrainingSettings(**REQUIRED, **values)
 
 
 @pytest.mark.parametrize(("name", "value"), BOUNDARIES)

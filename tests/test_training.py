@@ -101,7 +101,9 @@ def test_table(trained):
     assert frame["inner_step"].tolist() == [0, 1] * 3
     assert frame["environment_steps"].tolist() == [72, 72, 144, 144, 216, 216]  # 2 x 2 x 3 x 6
     assert (frame["mean_return"] < 0).all() and (frame["gradient_norm"] > 0).all()
-    assert frame["effective_sample_size"].isna().all()
+    for column in ("effective_sample_size", "kl", "step_accepted"):
+        assert frame[column].isna().all()
+    assert (frame["inner_kl_coefficient"] == np.float32(0.01)).all()
     assert set(frame["seed"]) == {3}
 
 
@@ -192,11 +194,53 @@ def test_unknown_estimator_writes_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_several_inner_steps_need_an_estimator_for_them(tmp_path):
-    settings = dataclasses.replace(SETTINGS, estimator="leave_one_out", inner_steps=2)
-    with pytest.raises(InputError, match="one inner step"):
-        training.train(settings, *paths(tmp_path))
-    assert not list(tmp_path.iterdir())
+TRPO = dataclasses.replace(
+    SETTINGS, estimator="maml", outer_optimizer="trpo", outer_epochs=1, inner_kl_coefficient=0.0
+)
+ADAPTIVE = dataclasses.replace(SETTINGS, inner_steps=2, inner_kl_target=1e-5)
+
+
+@pytest.mark.parametrize("settings", [TRPO, ADAPTIVE], ids=["trpo", "adaptive"])
+def test_other_outer_states_survive_an_interruption(settings, tmp_path, monkeypatch):
+    """Stopped after two iterations of three, then run again."""
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    training.train(settings, *paths(whole))
+    save, saved = checkpoints.save, []
+
+    def stopping(*arguments):
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+        saved.append(save(*arguments))
+
+    monkeypatch.setattr(checkpoints, "save", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(settings, *paths(stopped))
+    monkeypatch.setattr(checkpoints, "save", save)
+    training.train(settings, *paths(stopped))
+    for name in ("run.parquet", "run.npz"):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes()
+    frame = pd.read_parquet(whole / "run.parquet")
+    if settings is TRPO:
+        assert frame["step_accepted"].isin([0.0, 1.0]).all()
+        assert frame["kl"].between(0, settings.trust_region).all() and frame["kl"].max() > 0
+    else:
+        assert frame["inner_kl_coefficient"].nunique() > 1
+
+
+def test_a_published_inner_loss_adapts_in_training_too(tmp_path):
+    """The policy that acts after the inner step is the one that the estimator differentiates through."""
+    name = "learn2learn_dice_as_coded"
+    sampler = training.make_sampler(SETTINGS, threads=1)
+    initial = sampler.policy.initial_parameters(generator(0, "initial")).astype(np.float32)
+    tasks = sampler.environment.sample_tasks(generator(0, "tasks"), SETTINGS.tasks)
+    acting = {}
+    for each in (name, "maml"):
+        adapt = training.bound_adapt(sampler.policy, CATALOGUE[each], SETTINGS)
+        (_, batch), _ = training.adaptation_chain(
+            sampler, adapt, SETTINGS, initial, tasks, 1, "rollout"
+        )
+        acting[each] = batch.behaviour[0]
+    assert not np.array_equal(acting[name], acting["maml"])
 
 
 def test_two_inner_steps_train(tmp_path):
@@ -214,14 +258,14 @@ def test_later_epochs_are_off_policy_and_finite(name):
     initial = sampler.policy.initial_parameters(generator(0, "initial"))
     tasks = sampler.environment.sample_tasks(generator(0, "tasks"), SETTINGS.tasks)
     batches, _ = training.adaptation_chain(
-        sampler, training.bound_adapt(sampler.policy, SETTINGS), SETTINGS,
+        sampler, training.bound_adapt(sampler.policy, CATALOGUE[name], SETTINGS), SETTINGS,
         initial.astype(np.float32), tasks, 1, "rollout",
     )  # fmt: skip
     update = training.bound_update(sampler.policy, CATALOGUE[name], SETTINGS)
     norms = []
     for shift in (0.0, 0.05):
-        moved = tf.constant(initial + shift, tf.float32)
-        norms.append(float(update(moved, training.adam_start(moved), batches)[2]))
+        state = training.outer_start(initial + shift, SETTINGS)
+        norms.append(float(update(state, batches)[1].gradient_norm))
     assert all(math.isfinite(norm) and norm > 0 for norm in norms) and norms[0] != norms[1]
 
 
@@ -234,7 +278,7 @@ def test_evaluation_reproduces_the_training_return(trained, tmp_path):
     sampler = training.make_sampler(stored, threads=2)
     tasks = sampler.environment.sample_tasks(generator(stored.seed, "tasks", 1), stored.tasks)
     _, rollouts = training.adaptation_chain(
-        sampler, training.bound_adapt(sampler.policy, stored), stored, parameters, tasks, 1,
+        sampler, training.bound_adapt(sampler.policy, CATALOGUE["lvc"], stored), stored, parameters, tasks, 1,
         "rollout", 1,
     )  # fmt: skip
     frame = pd.read_parquet(trained / "run.parquet")

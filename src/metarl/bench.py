@@ -12,7 +12,6 @@ from mujoco.rollout import Rollout
 
 from metarl.environments import make
 from metarl.environments.mujoco_batch import MujocoVectorEnv
-from metarl.randomness import generator
 from metarl.settings import TrainingSettings
 
 ENVIRONMENT = "HalfCheetahDir"
@@ -37,6 +36,8 @@ def bench(threads: int) -> dict:
       ratio_vector_to_raw: of the two.
       iteration_env_steps_per_second: both rollouts, baselines, adaptation and meta-gradient.
       ratio_iteration_to_raw: of it to raw physics.
+      trpo_iteration_env_steps_per_second, ratio_trpo_iteration_to_raw: the same with TRPO.
+      cost_trpo_to_adam: seconds of an iteration with TRPO over one with Adam.
       settings, versions: what was run.
 
     Raises:
@@ -56,13 +57,16 @@ def bench(threads: int) -> dict:
             raw += seconds(run_raw, environments)
             vector += seconds(step_through, environment, steps)
     count = REPEATS * HORIZON * environment.num_envs
-    iteration = iteration_throughput(threads)
+    iterations = iteration_throughput(threads)
     return {
         "raw_env_steps_per_second": count / raw,
         "vector_env_steps_per_second": count / vector,
         "ratio_vector_to_raw": raw / vector,
-        "iteration_env_steps_per_second": iteration,
-        "ratio_iteration_to_raw": iteration * raw / count,
+        "iteration_env_steps_per_second": iterations["adam"],
+        "ratio_iteration_to_raw": iterations["adam"] * raw / count,
+        "trpo_iteration_env_steps_per_second": iterations["trpo"],
+        "ratio_trpo_iteration_to_raw": iterations["trpo"] * raw / count,
+        "cost_trpo_to_adam": iterations["adam"] / iterations["trpo"],
         "settings": {
             "environment": ENVIRONMENT,
             "tasks": TASKS,
@@ -120,41 +124,36 @@ def step_through(environment: MujocoVectorEnv, actions: np.ndarray) -> None:
         environment.step(action)
 
 
-def iteration_throughput(threads: int) -> float:
-    """Environment steps per second of whole meta-iterations, the first one, which compiles, left out."""
-    import tensorflow as tf  # takes seconds: not for those who import this module's other half
+def iteration_throughput(threads: int) -> dict[str, float]:
+    """Environment steps per second of whole meta-iterations with each outer optimizer, which take turns.
 
-    from metarl.estimators import estimator
-    from metarl.outer_optimizers import adam_start
-    from metarl.training import adaptation_chain, bound_adapt, bound_update, make_sampler
-
-    settings = TrainingSettings(
-        environment=ENVIRONMENT,
-        estimator="lsf",
-        algorithm="lsf",
-        tasks=TASKS,
-        trajectories=TRAJECTORIES,
-        horizon=HORIZON,
+    The first iteration of each, which compiles, is left out.
+    """
+    from metarl.estimators import (
+        estimator,  # TensorFlow takes seconds: not for this module's other half
     )
-    sampler = make_sampler(settings, threads)
-    adapt = bound_adapt(sampler.policy, settings)
-    update = bound_update(sampler.policy, estimator("lsf"), settings)
-    initial = sampler.policy.initial_parameters(generator(SEED, "initial parameters"))
-    parameters = tf.constant(initial, tf.float32)
-    state = adam_start(parameters)
+    from metarl.training import MetaIteration
 
-    def iterate(parameters, state, number: int):
-        tasks = sampler.environment.sample_tasks(generator(SEED, "tasks", number), TASKS)
-        batches, _ = adaptation_chain(
-            sampler, adapt, settings, parameters.numpy(), tasks, 1, "rollout", number
+    runs, states, spent = {}, {}, {}
+    for optimizer in ("adam", "trpo"):
+        settings = TrainingSettings(
+            environment=ENVIRONMENT,
+            estimator="lsf",
+            algorithm="lsf",
+            seed=SEED,
+            tasks=TASKS,
+            trajectories=TRAJECTORIES,
+            horizon=HORIZON,
+            outer_optimizer=optimizer,
         )
-        parameters, state, norm = update(parameters, state, batches)
-        norm.numpy()  # waits for the result
-        return parameters, state
-
-    parameters, state = iterate(parameters, state, 0)
-    started = time.perf_counter()
+        runs[optimizer] = MetaIteration(settings, estimator("lsf"), threads)
+        states[optimizer], *_ = runs[optimizer](runs[optimizer].start(), 0)
+        spent[optimizer] = 0.0
     for number in range(1, REPEATS + 1):
-        parameters, state = iterate(parameters, state, number)
+        for optimizer, iterate in runs.items():
+            started = time.perf_counter()
+            states[optimizer], *_ = iterate(states[optimizer], number)
+            states[optimizer].parameters.numpy()  # waits for the result
+            spent[optimizer] += time.perf_counter() - started
     steps = REPEATS * 2 * TASKS * TRAJECTORIES * HORIZON
-    return steps / (time.perf_counter() - started)
+    return {optimizer: steps / seconds for optimizer, seconds in spent.items()}

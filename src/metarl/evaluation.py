@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from metarl.errors import InputError
+from metarl.estimators import estimator
 from metarl.randomness import generator
 from metarl.settings import TrainingSettings
 from metarl.storage import require_writable, unpack_arrays, write_parquet
@@ -54,10 +55,11 @@ def evaluate(
     settings = TrainingSettings(**{**vars(trained), "tasks": tasks, "trajectories": trajectories})
     if inner_steps < 0:
         raise InputError(f"inner_steps is {inner_steps}; give an integer >= 0")
+    entry = estimator(settings.estimator)
     sampler = make_sampler(settings, threads)
     drawn = sampler.environment.sample_tasks(generator(settings.seed, "held-out tasks"), tasks)
     _, rollouts = adaptation_chain(
-        sampler, bound_adapt(sampler.policy, settings), settings, parameters, drawn, inner_steps,
+        sampler, bound_adapt(sampler.policy, entry, settings), settings, parameters, drawn, inner_steps,
         "held-out rollout",
     )  # fmt: skip
     rows = [

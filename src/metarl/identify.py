@@ -140,7 +140,7 @@ def reference_gradient(bundle: Bundle, entry: Estimator) -> np.ndarray:
     def outer_gradient(parameters: tf.Tensor, outer: Trajectories) -> tf.Tensor:
         return clipped_gradient(policy, parameters, outer, settings.averaging, bundle.clip)
 
-    def inner_penalty(parameters: tf.Tensor, inner: Trajectories) -> tf.Tensor:
+    def inner_penalty(number: int, parameters: tf.Tensor, inner: Trajectories) -> tf.Tensor:
         share = bundle.kl_coefficient / (
             len(batches) - 1
         )  # the code takes the mean over inner steps

@@ -1,12 +1,13 @@
 """Outer (meta) objectives and optimizers: v = grad V_hat(theta'), and what is done with the meta-gradient."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from metarl.adaptation import likelihood_ratios
-from metarl.policies import Policy
-from metarl.settings import Averaging
+from metarl.adaptation import adapt, likelihood_ratios
+from metarl.policies import GaussianMLPPolicy, Policy
+from metarl.settings import Averaging, InnerSettings
 from metarl.trajectories import Trajectories, step_weights
 
 
@@ -44,17 +45,21 @@ def clipped_gradient(
     return tape.gradient(objective, parameters)
 
 
+def mean_kl(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
+    """mean_it KL(behaviour || pi_theta) of every task: [K]."""
+    current = policy.distribution(policy.outputs(parameters, batch.observations))
+    divergences = policy.distribution(batch.behaviour).kl_divergence(current)
+    return tf.reduce_sum(step_weights(batch, "steps") * divergences, axis=[1, 2])
+
+
 def kl_gradient(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
     """The gradient of mean_it KL(behaviour || pi_theta) at every task's parameters: [K, P].
 
     ProMP's inner KL penalty without its coefficient (Rothfuss et al. 2019, eq. 11); 0 on the policy that acted.
     """
-    average = step_weights(batch, "steps")
-    behaviour = policy.distribution(batch.behaviour)
     with tf.GradientTape() as tape:
         tape.watch(parameters)
-        current = policy.distribution(policy.outputs(parameters, batch.observations))
-        divergence = tf.reduce_sum(average * behaviour.kl_divergence(current))
+        divergence = tf.reduce_sum(mean_kl(policy, parameters, batch))
     return tape.gradient(divergence, parameters)
 
 
@@ -90,3 +95,171 @@ def adam(
     unbiased_second = second / (1.0 - decay_second**count)
     step = learning_rate * unbiased_first / (tf.sqrt(unbiased_second) + epsilon)
     return parameters + step, AdamState(count, first, second)
+
+
+def jacobian_product(
+    policy: Policy,
+    parameters: tf.Tensor,
+    batch: Trajectories,
+    settings: InnerSettings,
+    vectors: tf.Tensor,
+) -> tf.Tensor:
+    """(d theta' / d theta) x of an inner step, per task: [K, P] from x [K, P].
+
+    The Jacobian I + eta mean_i[grad f_i] is symmetric, so one function serves it and its transpose.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(parameters)
+        moved = tf.reduce_sum(adapt(policy, parameters, batch, settings) * vectors)
+    return tape.gradient(moved, parameters)
+
+
+def fisher_product(
+    policy: GaussianMLPPolicy, parameters: tf.Tensor, batch: Trajectories, vectors: tf.Tensor
+) -> tf.Tensor:
+    """F x, F the mean Fisher matrix of the policy's actions in the batch's states, per task: [K, P].
+
+    The Hessian of mean KL(pi || pi_theta) at pi_theta = pi, through the outputs' Jacobian D: F = mean D^T M D with M
+    diagonal, 1 / sigma^2 for the mean and 2 for the log standard deviation of a Gaussian.
+    """
+    average = step_weights(batch, "steps")[..., None]
+    with tf.autodiff.ForwardAccumulator(parameters, vectors) as forward:
+        mean, log_std = policy.outputs(parameters, batch.observations)
+    mean_change = average * forward.jvp(mean) * tf.exp(-2.0 * log_std)
+    log_std_change = average * forward.jvp(log_std) * 2.0
+    with tf.GradientTape() as tape:
+        tape.watch(parameters)
+        mean, log_std = policy.outputs(parameters, batch.observations)
+        total = tf.reduce_sum(tf.stop_gradient(mean_change) * mean)
+        total += tf.reduce_sum(tf.stop_gradient(log_std_change) * log_std)
+    return tape.gradient(total, parameters)
+
+
+def meta_fisher_product(
+    policy: GaussianMLPPolicy,
+    chain: Sequence[tf.Tensor],
+    batches: Sequence[Trajectories],
+    settings: InnerSettings,
+    vector: tf.Tensor,
+) -> tf.Tensor:
+    """The mean over tasks of J^T F(theta') J x, J = d theta' / d theta: [P] from x [P].
+
+    It is the Hessian of the post-update mean KL at the theta that sampled the data, where the KL's own gradient is 0.
+
+    Args:
+      policy: the policy.
+      chain: parameters [K, P] before and after every inner step.
+      batches: the batches as the inner losses see them, and the outer batch.
+      settings: of the inner steps.
+      vector: x [P].
+    """
+    *inner_batches, outer_batch = batches
+    vectors = tf.repeat(vector[None], chain[0].shape[0], axis=0)
+    steps = list(zip(chain[:-1], inner_batches, strict=True))
+    for parameters, batch in steps:
+        vectors = jacobian_product(policy, parameters, batch, settings, vectors)
+    vectors = fisher_product(policy, chain[-1], outer_batch, vectors)
+    for parameters, batch in reversed(steps):
+        vectors = jacobian_product(policy, parameters, batch, settings, vectors)
+    return tf.reduce_mean(vectors, axis=0)
+
+
+def conjugate_gradient(
+    product: Callable[[tf.Tensor], tf.Tensor], target: tf.Tensor, iterations: int
+) -> tf.Tensor:
+    """x with A x = target, A symmetric positive definite, after some iterations of conjugate gradient: [P].
+
+    Args:
+      product: x -> A x.
+      target: [P].
+      iterations: 10 in published TRPO code; fewer where the residual vanishes.
+    """
+
+    def go_on(number, solution, residual, direction, squared):
+        return (number < iterations) & (squared > 1e-10)
+
+    def step(number, solution, residual, direction, squared):
+        image = product(direction)
+        length = squared / tf.tensordot(direction, image, 1)
+        solution += length * direction
+        residual -= length * image
+        new = tf.tensordot(residual, residual, 1)
+        return number + 1, solution, residual, residual + new / squared * direction, new
+
+    start = (0, tf.zeros_like(target), target, target, tf.tensordot(target, target, 1))
+    return tf.while_loop(go_on, step, start)[1]
+
+
+class TrustRegionStep(NamedTuple):
+    """What came of a TRPO step.
+
+    Attributes:
+      parameters: theta after it, [P]; as before where nothing was accepted.
+      accepted: [], 1 where the line search found a step that raises the surrogate within the trust region, else 0.
+      kl: [], mean KL of the parameters returned.
+      improvement: [], of the surrogate.
+    """
+
+    parameters: tf.Tensor
+    accepted: tf.Tensor
+    kl: tf.Tensor
+    improvement: tf.Tensor
+
+
+def trpo(
+    parameters: tf.Tensor,
+    gradient: tf.Tensor,
+    product: Callable[[tf.Tensor], tf.Tensor],
+    measure: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    trust_region: float,
+) -> TrustRegionStep:
+    """One step of TRPO, Schulman et al. 2015, appendix C: natural gradient, then a backtracking line search.
+
+    The constants are those of jonasrothfuss/ProMP optimizers/conjugate_gradient_optimizer.py, with damping as in
+    tristandeleu/pytorch-maml-rl. The rejection of every trial is reported, not silent.
+
+    Args:
+      parameters: theta [P].
+      gradient: the meta-gradient [P], an ascent direction.
+      product: x -> F x, the Hessian of the mean KL at theta.
+      measure: theta -> surrogate [] and mean KL [].
+      trust_region: delta, the largest mean KL.
+    """
+    iterations, damping, trials, shrinkage = 10, 1e-5, 15, 0.8
+    direction = conjugate_gradient(lambda x: product(x) + damping * x, gradient, iterations)
+    curvature = tf.tensordot(direction, product(direction), 1)
+    longest = direction * tf.sqrt(2.0 * trust_region / (curvature + 1e-8))
+    before, _ = measure(parameters)
+
+    def go_on(number, found):
+        return (number < trials) & (found.accepted < 0.5)
+
+    def attempt(number, found):
+        moved = parameters + shrinkage ** tf.cast(number, parameters.dtype) * longest
+        after, kl = measure(moved)
+        good = (after > before) & (kl <= trust_region)  # false for a NaN
+        trial = TrustRegionStep(moved, tf.ones_like(before), kl, after - before)
+        return number + 1, tf.nest.map_structure(lambda a, b: tf.where(good, a, b), trial, found)
+
+    zero = tf.zeros_like(before)
+    return tf.while_loop(go_on, attempt, (0, TrustRegionStep(parameters, zero, zero, zero)))[1]
+
+
+def surrogate_and_kl(
+    policy: GaussianMLPPolicy, parameters: tf.Tensor, batch: Trajectories, averaging: Averaging
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The mean over tasks of mean_it ratio_it A_it and of mean_it KL(behaviour || pi): [] each, at [K, P]."""
+    gains = likelihood_ratios(policy, parameters, batch) * batch.advantages
+    surrogate = tf.reduce_sum(step_weights(batch, averaging) * gains, axis=[1, 2])
+    return tf.reduce_mean(surrogate), tf.reduce_mean(mean_kl(policy, parameters, batch))
+
+
+def adapted_kl_coefficients(
+    coefficients: tf.Tensor, divergences: tf.Tensor, target: float
+) -> tf.Tensor:
+    """ProMP's rule: a coefficient halves below target / 1.5 and doubles above 1.5 target: [S].
+
+    jonasrothfuss/ProMP meta_algos/pro_mp.py, `_adapt_kl_coeff`, once an iteration, after its epochs.
+    """
+    halved = tf.where(divergences < target / 1.5, 0.5 * coefficients, coefficients)
+    return tf.where(divergences > target * 1.5, 2.0 * coefficients, halved)

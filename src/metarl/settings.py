@@ -8,6 +8,7 @@ from metarl import environments
 from metarl.errors import InputError
 
 Averaging = Literal["steps", "trajectories"]
+OuterOptimizer = Literal["adam", "trpo"]
 
 
 class InnerSettings(NamedTuple):
@@ -66,14 +67,20 @@ class TrainingSettings:
     """gamma."""
     gae_lambda: float = 1.0
     """lambda of generalized advantage estimation."""
+    outer_optimizer: OuterOptimizer = "adam"
+    """adam (VPG with one epoch, PPO with several), or trpo."""
     outer_learning_rate: float = 1e-3
     """Adam's step size."""
     outer_epochs: int = 1
-    """Adam steps on each iteration's data; from the second on, off policy."""
+    """Adam steps on each iteration's data; from the second on, off policy. 1 with trpo."""
     clip: float = 0.3
-    """PPO's clipping of the post-update likelihood ratios."""
+    """PPO's clipping of the post-update likelihood ratios, which Adam's later epochs need."""
     inner_kl_coefficient: float = 0.0
-    """Weight of the KL divergence from the policy that acted, at each inner step (ProMP)."""
+    """Weight of the KL divergence from the policy that acted, mean over inner steps (ProMP). 0 with trpo."""
+    inner_kl_target: float = 0.0
+    """Inner KL divergence that ProMP's rule steers the coefficient to; 0 leaves it fixed."""
+    trust_region: float = 0.01
+    """TRPO's largest mean KL divergence of a step."""
 
     def __post_init__(self):
         if self.environment not in environments.NAMES:
@@ -99,13 +106,30 @@ class TrainingSettings:
             self.hidden_sizes,
             "integers >= 1",
         )
-        for name in ("inner_learning_rate", "outer_learning_rate", "clip"):
+        for name in ("inner_learning_rate", "outer_learning_rate", "clip", "trust_region"):
             value = getattr(self, name)
             require(math.isfinite(value) and value > 0, name, value, "a positive number")
         require(0 < self.discount <= 1, "discount", self.discount, "a number in (0, 1]")
         require(0 <= self.gae_lambda <= 1, "gae_lambda", self.gae_lambda, "a number in [0, 1]")
-        value = self.inner_kl_coefficient
-        require(math.isfinite(value) and value >= 0, "inner_kl_coefficient", value, "a number >= 0")
+        for name in ("inner_kl_coefficient", "inner_kl_target"):
+            value = getattr(self, name)
+            require(math.isfinite(value) and value >= 0, name, value, "a number >= 0")
+        if self.outer_optimizer not in ("adam", "trpo"):
+            raise InputError(
+                f"outer_optimizer is {self.outer_optimizer!r}; choose 'adam' or 'trpo'"
+            )
+        if self.outer_optimizer == "trpo":
+            given = (self.outer_epochs, self.inner_kl_coefficient)
+            allowed = "1 and 0: trpo takes one step and has a trust region of its own"
+            require(given == (1, 0), "outer_epochs, inner_kl_coefficient", given, allowed)
+        if self.inner_kl_target > 0:
+            value = self.inner_kl_coefficient
+            require(
+                value > 0,
+                "inner_kl_coefficient",
+                value,
+                "a number > 0 to start inner_kl_target from",
+            )
 
     @property
     def inner(self) -> InnerSettings:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,22 @@ from metarl.errors import RunError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import (
     effective_sample_size,
+    inner_chain,
     inner_step,
     leave_one_out_ratios,
 )
-from metarl.outer_optimizers import AdamState, adam, adam_start, clipped_gradient, kl_gradient
+from metarl.outer_optimizers import (
+    AdamState,
+    adam,
+    adam_start,
+    adapted_kl_coefficients,
+    clipped_gradient,
+    kl_gradient,
+    mean_kl,
+    meta_fisher_product,
+    surrogate_and_kl,
+    trpo,
+)
 from metarl.policies import GaussianMLPPolicy
 from metarl.randomness import generator
 from metarl.rollouts import Rollout, Sampler
@@ -29,19 +42,34 @@ from metarl.settings import TrainingSettings
 from metarl.storage import pack_arrays, require_writable, write_bytes, write_parquet
 from metarl.trajectories import Trajectories
 
-COLUMNS = (
-    "algorithm",
-    "environment",
-    "estimator",
-    "seed",
-    "iteration",
-    "environment_steps",
-    "inner_step",
-    "mean_return",
-    "task_std",
-    "gradient_norm",
-    "effective_sample_size",
-)
+
+class CurveRow(NamedTuple):
+    """A row of the learning curve: one inner step of one iteration.
+
+    Attributes:
+      environment_steps: simulated so far, this iteration included.
+      mean_return: over tasks and trajectories, undiscounted.
+      task_std: standard deviation over tasks of their mean returns.
+      gradient_norm: of the first outer epoch.
+      kl, step_accepted: see `OuterMeasures`, of the last outer epoch.
+      inner_kl_coefficient: mean over inner steps.
+      effective_sample_size: of leave_one_out's importance weights, nan for other estimators.
+    """
+
+    algorithm: str
+    environment: str
+    estimator: str
+    seed: int
+    iteration: int
+    environment_steps: int
+    inner_step: int
+    mean_return: float
+    task_std: float
+    gradient_norm: float
+    kl: float
+    step_accepted: float
+    inner_kl_coefficient: float
+    effective_sample_size: float
 
 
 class NonFiniteGradient(RunError):
@@ -96,58 +124,194 @@ def adaptation_chain(
     return batches, rollouts
 
 
-def bound_adapt(policy: GaussianMLPPolicy, settings: TrainingSettings) -> Callable:
-    """`adapt` compiled for one policy and one inner setting: (theta [K, P], batch) -> theta' [K, P]."""
+def bound_adapt(
+    policy: GaussianMLPPolicy, entry: Estimator, settings: TrainingSettings
+) -> Callable:
+    """One inner step, compiled: (theta [K, P], batch) -> theta' [K, P]."""
 
     @tf.function(jit_compile=True, autograph=False)
     def compiled_adapt(parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
-        return adapt(policy, parameters, batch, settings.inner)
+        return adapt(
+            policy, parameters, entry.inner_loss(policy, parameters, batch), settings.inner
+        )
 
     return compiled_adapt
+
+
+class OuterState(NamedTuple):
+    """What an outer step changes: theta [P], Adam's memory, ProMP's coefficients of the inner KL penalty [S]."""
+
+    parameters: tf.Tensor
+    adam: AdamState
+    inner_kl_coefficients: tf.Tensor
+
+
+def outer_start(parameters: np.ndarray, settings: TrainingSettings) -> OuterState:
+    """The state before the first iteration, at the given theta [P]."""
+    theta = tf.constant(parameters, tf.float32)
+    coefficients = tf.fill([settings.inner_steps], tf.constant(settings.inner_kl_coefficient))
+    return OuterState(theta, adam_start(theta), coefficients)
+
+
+class OuterMeasures(NamedTuple):
+    """What the curve tells of an outer step.
+
+    Attributes:
+      gradient_norm: [].
+      kl: [], post-update mean KL of the step; nan for Adam, which does not measure it.
+      accepted: [], whether TRPO's line search accepted a step, 1 or 0; nan for Adam.
+    """
+
+    gradient_norm: tf.Tensor
+    kl: tf.Tensor
+    accepted: tf.Tensor
 
 
 def bound_update(
     policy: GaussianMLPPolicy, entry: Estimator, settings: TrainingSettings
 ) -> Callable:
-    """One outer step, compiled: (theta [P], Adam state, batches) -> (theta, Adam state, gradient norm)."""
+    """One outer step, compiled: (state, batches) -> (state, OuterMeasures)."""
 
-    def outer_gradient(parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
-        return clipped_gradient(policy, parameters, batch, settings.averaging, settings.clip)
+    def every_task(parameters: tf.Tensor) -> tf.Tensor:
+        return tf.repeat(parameters[None], settings.tasks, axis=0)
 
-    def inner_penalty(parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
-        return settings.inner_kl_coefficient * kl_gradient(policy, parameters, batch)
+    def estimate(state: OuterState, batches: list[Trajectories], clip: float | None) -> tf.Tensor:
+        def outer_gradient(parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
+            return clipped_gradient(policy, parameters, batch, settings.averaging, clip)
 
-    @tf.function(jit_compile=True, autograph=False)
-    def update(
-        parameters: tf.Tensor, state: AdamState, batches: list[Trajectories]
-    ) -> tuple[tf.Tensor, AdamState, tf.Tensor]:
+        def inner_penalty(number: int, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
+            share = state.inner_kl_coefficients[number] / settings.inner_steps
+            return share * kl_gradient(policy, parameters, batch)
+
         per_task = meta_gradient(
             policy,
             entry,
-            tf.repeat(parameters[None], settings.tasks, axis=0),
+            every_task(state.parameters),
             batches,
             settings.inner,
             outer_gradient,
             inner_penalty=inner_penalty if settings.inner_kl_coefficient > 0 else None,
         )
-        gradient = tf.reduce_mean(per_task, axis=0)
-        return *adam(parameters, gradient, state, settings.outer_learning_rate), tf.norm(gradient)
+        return tf.reduce_mean(per_task, axis=0)
 
-    return update
+    def adam_update(
+        state: OuterState, batches: list[Trajectories]
+    ) -> tuple[OuterState, OuterMeasures]:
+        gradient = estimate(state, batches, settings.clip)
+        moved, memory = adam(state.parameters, gradient, state.adam, settings.outer_learning_rate)
+        unknown = tf.constant(math.nan)
+        measures = OuterMeasures(tf.norm(gradient), unknown, unknown)
+        return state._replace(parameters=moved, adam=memory), measures
+
+    def trpo_update(
+        state: OuterState, batches: list[Trajectories]
+    ) -> tuple[OuterState, OuterMeasures]:
+        *inner_batches, outer_batch = batches
+        gradient = estimate(state, batches, clip=None)
+        chain, seen = inner_chain(
+            policy, entry, every_task(state.parameters), inner_batches, settings.inner
+        )
+
+        def product(vector: tf.Tensor) -> tf.Tensor:
+            data = [*seen, outer_batch]
+            return meta_fisher_product(policy, chain, data, settings.inner, vector)
+
+        def measure(parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            moved, _ = inner_chain(
+                policy, entry, every_task(parameters), inner_batches, settings.inner
+            )
+            return surrogate_and_kl(policy, moved[-1], outer_batch, settings.averaging)
+
+        step = trpo(state.parameters, gradient, product, measure, settings.trust_region)
+        measures = OuterMeasures(tf.norm(gradient), step.kl, step.accepted)
+        return state._replace(parameters=step.parameters), measures
+
+    update = trpo_update if settings.outer_optimizer == "trpo" else adam_update
+    return tf.function(update, jit_compile=True, autograph=False)
+
+
+def bound_inner_kl_rule(
+    policy: GaussianMLPPolicy, entry: Estimator, settings: TrainingSettings
+) -> Callable:
+    """ProMP's rule for the coefficients, compiled: (state, batches) -> state."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def adapt_coefficients(state: OuterState, batches: list[Trajectories]) -> OuterState:
+        parameters = tf.repeat(state.parameters[None], settings.tasks, axis=0)
+        chain, seen = inner_chain(policy, entry, parameters, batches[:-1], settings.inner)
+        divergences = tf.stack(
+            [
+                tf.reduce_mean(mean_kl(policy, before, batch))
+                for before, batch in zip(chain[:-1], seen, strict=True)
+            ]
+        )
+        coefficients = adapted_kl_coefficients(
+            state.inner_kl_coefficients, divergences, settings.inner_kl_target
+        )
+        return state._replace(inner_kl_coefficients=coefficients)
+
+    return adapt_coefficients
 
 
 def bound_effective_sample_size(policy: GaussianMLPPolicy, settings: TrainingSettings) -> Callable:
-    """The mean over tasks of leave-one-out's smallest effective sample size, compiled: (theta [P], batches) -> []."""
+    """The mean over tasks of leave-one-out's smallest effective sample size, compiled: (theta [P], batches) -> [].
+
+    Of the last inner step, the one whose outer batch is reweighted.
+    """
 
     @tf.function(jit_compile=True, autograph=False)
     def measure(parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
-        batch, outer_batch = batches
-        before = tf.repeat(parameters[None], settings.tasks, axis=0)
-        after = adapt(policy, before, batch, settings.inner)
+        *inner_batches, outer_batch = batches
+        after = tf.repeat(parameters[None], settings.tasks, axis=0)
+        for batch in inner_batches:
+            before, after = after, adapt(policy, after, batch, settings.inner)
         step = inner_step(policy, before, after, batch, outer_batch, settings.inner)
         return tf.reduce_mean(effective_sample_size(leave_one_out_ratios(step), outer_batch))
 
     return measure
+
+
+class MetaIteration:
+    """What a run repeats: sample tasks, roll out and adapt, step. Compiled once.
+
+    Args:
+      settings: of the run.
+      entry: its estimator.
+      threads: of the physics.
+    """
+
+    def __init__(self, settings: TrainingSettings, entry: Estimator, threads: int):
+        self.settings = settings
+        self.sampler = make_sampler(settings, threads)
+        policy = self.sampler.policy
+        self.adapt = bound_adapt(policy, entry, settings)
+        self.update = bound_update(policy, entry, settings)
+        self.inner_kl_rule = bound_inner_kl_rule(policy, entry, settings)
+
+    def start(self) -> OuterState:
+        """The state before iteration 0."""
+        initial = generator(self.settings.seed, "initial parameters")
+        return outer_start(self.sampler.policy.initial_parameters(initial), self.settings)
+
+    def __call__(
+        self, state: OuterState, number: int
+    ) -> tuple[OuterState, list[Trajectories], list[Rollout], list[OuterMeasures]]:
+        """Iteration `number`: the next state, the data it was made from, and the measures of every outer epoch."""
+        settings = self.settings
+        tasks = self.sampler.environment.sample_tasks(
+            generator(settings.seed, "tasks", number), settings.tasks
+        )
+        batches, rollouts = adaptation_chain(
+            self.sampler, self.adapt, settings, state.parameters.numpy(), tasks,
+            settings.inner_steps, "rollout", number,
+        )  # fmt: skip
+        measures = []
+        for _ in range(settings.outer_epochs):
+            state, measured = self.update(state, batches)
+            measures.append(measured)
+        if settings.inner_kl_target > 0:
+            state = self.inner_kl_rule(state, batches)
+        return state, batches, rollouts, measures
 
 
 def progress(
@@ -191,67 +355,52 @@ def train(
         require_writable(tensorboard / "events")
     described = dataclasses.asdict(settings)
     checkpoint = checkpoints.checkpoint_path(checkpoint_folder, described)
-    sampler = make_sampler(settings, threads)
-    policy = sampler.policy
-    compiled_adapt = bound_adapt(policy, settings)
-    update = bound_update(policy, entry, settings)
-    measure_sample_size = bound_effective_sample_size(policy, settings)
+    iterate = MetaIteration(settings, entry, threads)
+    measure_sample_size = bound_effective_sample_size(iterate.sampler.policy, settings)
 
-    restored = checkpoints.load(checkpoint)
-    if restored is None:
-        initial = policy.initial_parameters(generator(settings.seed, "initial parameters"))
-        parameters = tf.constant(initial, tf.float32)
-        state, rows, first = adam_start(parameters), [], 0
-    else:
-        arrays, rows = restored
-        parameters = tf.constant(arrays["parameters"])
-        state = AdamState(*(tf.constant(arrays[name]) for name in AdamState._fields))
-        first = int(arrays["iteration"])
+    state, rows, first = iterate.start(), [], 0
+    if (restored := checkpoints.load(checkpoint)) is not None:
+        arrays, stored = restored
+        rows = [CurveRow(**row) for row in stored]
+        state, first = unpack_state(arrays), int(arrays["iteration"])
 
     writer = tf.summary.create_file_writer(str(tensorboard)) if tensorboard else None
-    steps_an_iteration = (settings.inner_steps + 1) * math.prod(sampler.shape)
+    steps_an_iteration = (settings.inner_steps + 1) * math.prod(iterate.sampler.shape)
     started = time.monotonic()
     for iteration in range(first, settings.iterations):
-        tasks = sampler.environment.sample_tasks(
-            generator(settings.seed, "tasks", iteration), settings.tasks
-        )
-        batches, rollouts = adaptation_chain(
-            sampler, compiled_adapt, settings, parameters.numpy(), tasks, settings.inner_steps,
-            "rollout", iteration,
-        )  # fmt: skip
-        sample_size = math.nan
-        if entry.name == "leave_one_out":
-            sample_size = float(measure_sample_size(parameters, batches))
-        norms = []
-        for _ in range(settings.outer_epochs):
-            parameters, state, norm = update(parameters, state, batches)
-            norms.append(float(norm))
-        if not np.isfinite(norms).all():
+        before = state
+        state, batches, rollouts, measures = iterate(before, iteration)
+        if not np.isfinite([measured.gradient_norm for measured in measures]).all():
             raise NonFiniteGradient(
                 f"{settings.algorithm} on {settings.environment}: the meta-gradient is not finite at iteration "
                 f"{iteration}; lower outer_learning_rate or inner_learning_rate"
             )
+        sample_size = math.nan
+        if entry.name == "leave_one_out":
+            sample_size = float(measure_sample_size(before.parameters, batches))
 
         task_returns = [rollout.returns.mean(axis=1) for rollout in rollouts]
-        for inner, returns in enumerate(task_returns):
-            rows.append(
-                {
-                    "algorithm": settings.algorithm,
-                    "environment": settings.environment,
-                    "estimator": settings.estimator,
-                    "seed": settings.seed,
-                    "iteration": iteration,
-                    "environment_steps": (iteration + 1) * steps_an_iteration,
-                    "inner_step": inner,
-                    "mean_return": float(returns.mean()),
-                    "task_std": float(returns.std()),
-                    "gradient_norm": norms[0],
-                    "effective_sample_size": sample_size,
-                }
+        rows += [
+            CurveRow(
+                algorithm=settings.algorithm,
+                environment=settings.environment,
+                estimator=settings.estimator,
+                seed=settings.seed,
+                iteration=iteration,
+                environment_steps=(iteration + 1) * steps_an_iteration,
+                inner_step=inner,
+                mean_return=float(returns.mean()),
+                task_std=float(returns.std()),
+                gradient_norm=float(measures[0].gradient_norm),
+                kl=float(measures[-1].kl),
+                step_accepted=float(measures[-1].accepted),
+                inner_kl_coefficient=float(tf.reduce_mean(before.inner_kl_coefficients)),
+                effective_sample_size=sample_size,
             )
-        arrays = {"parameters": parameters.numpy(), "iteration": np.array(iteration + 1)}
-        arrays |= {name: tensor.numpy() for name, tensor in state._asdict().items()}
-        checkpoints.save(checkpoint, arrays, rows, described)
+            for inner, returns in enumerate(task_returns)
+        ]
+        arrays = pack_state(state) | {"iteration": np.array(iteration + 1)}
+        checkpoints.save(checkpoint, arrays, [row._asdict() for row in rows], described)
         averages = [float(returns.mean()) for returns in task_returns]
         print(
             progress(iteration + 1, settings, started, first, averages), file=sys.stderr, flush=True
@@ -260,8 +409,28 @@ def train(
             with writer.as_default(step=iteration):
                 for inner, average in enumerate(averages):
                     tf.summary.scalar(f"return/inner_step_{inner}", average)
-                tf.summary.scalar("meta_gradient/norm", norms[0])
+                tf.summary.scalar("meta_gradient/norm", measures[0].gradient_norm)
             writer.flush()
 
-    write_bytes(pack_arrays({"parameters": parameters.numpy()}, described), policy_output)
-    write_parquet(pd.DataFrame(rows, columns=COLUMNS), output)
+    parameters = {"parameters": state.parameters.numpy()}
+    write_bytes(pack_arrays(parameters, described), policy_output)
+    write_parquet(pd.DataFrame(rows), output)
+
+
+def pack_state(state: OuterState) -> dict[str, np.ndarray]:
+    """The state as a checkpoint's arrays."""
+    arrays = {
+        "parameters": state.parameters,
+        "inner_kl_coefficients": state.inner_kl_coefficients,
+        **state.adam._asdict(),
+    }
+    return {name: tensor.numpy() for name, tensor in arrays.items()}
+
+
+def unpack_state(arrays: dict[str, np.ndarray]) -> OuterState:
+    """The state that `pack_state` packed."""
+    return OuterState(
+        tf.constant(arrays["parameters"]),
+        AdamState(*(tf.constant(arrays[name]) for name in AdamState._fields)),
+        tf.constant(arrays["inner_kl_coefficients"]),
+    )

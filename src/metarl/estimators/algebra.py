@@ -256,7 +256,7 @@ def meta_gradient(
     settings: InnerSettings,
     outer_gradient: Callable[[tf.Tensor, Trajectories], tf.Tensor],
     value_baseline: tf.Tensor | None = None,
-    inner_penalty: Callable[[tf.Tensor, Trajectories], tf.Tensor] | None = None,
+    inner_penalty: Callable[[int, tf.Tensor, Trajectories], tf.Tensor] | None = None,
 ) -> tf.Tensor:
     """The estimate of every task's meta-gradient; their mean over tasks is the meta-gradient.
 
@@ -268,7 +268,8 @@ def meta_gradient(
       settings: inner learning rate and averaging.
       outer_gradient: v [K, P] from theta' [K, P] and the outer batch.
       value_baseline: b [K] for unbiased_baseline; see `InnerStep`.
-      inner_penalty: gradient [K, P] to subtract at each inner step's parameters (ProMP's inner KL penalty).
+      inner_penalty: gradient [K, P] to subtract at each inner step's parameters (ProMP's inner KL penalty), from the
+        step's number, its parameters [K, P] and its batch.
 
     Returns:
       g_hat [K, P], an ascent direction.
@@ -291,5 +292,5 @@ def meta_gradient(
         )  # fmt: skip
         direction = pull_back(estimator, step, before, direction)
         if inner_penalty is not None:
-            direction -= inner_penalty(before, batch)
+            direction -= inner_penalty(number, before, batch)
     return direction
