@@ -34,9 +34,10 @@ rule all:
         EVALUATION_TABLES,
         expand(
             f"{FIGURES}/{{figure}}.{{format}}",
-            figure=["exact_audit", "learning_curves", "adaptation"],
+            figure=["exact_audit", "published_code", "learning_curves", "adaptation"],
             format=["svg", "png"],
         ),
+        f"{FIGURES}/published_code.md",
         expand(f"{FIGURES}/claims.{{format}}", format=["md", "json"]),
 
 

@@ -83,7 +83,7 @@ class Exact:
     """Exact bias and variance of estimators on a finite problem, by enumeration of every sample."""
 
     problem: str
-    """bandit or chain."""
+    """bandit, chain, windy, stopping or two_steps; or a random instance of one, such as chain-3."""
     estimators: tuple[str, ...]
     """Names of `metarl estimators`."""
     sample_sizes: tuple[int, ...]
@@ -156,10 +156,10 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Figure:
-    """Draws one figure as STEM.svg and STEM.png from tidy parquet files."""
+    """Draws one figure as STEM.svg and STEM.png (and a table, STEM.md) from tidy parquet files."""
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
-    """exact_audit, learning_curves or adaptation."""
+    """exact_audit, published_code, learning_curves or adaptation."""
     inputs: tuple[Path, ...]
     """Parquet files of `audit exact`, `train` or `evaluate`."""
     output: Path

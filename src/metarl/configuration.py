@@ -56,6 +56,10 @@ def _describe(error: ValidationError) -> str:
         case "required":
             missing = [key for key in error.validator_value if key not in error.instance]
             return f"{place}: missing key {_join(missing)}; every key must be given"
+        case "anyOf":  # an estimator's name
+            names, _ = error.validator_value
+            allowed = f"{_join(names['enum'])}, or package.module:function"
+            return f"{place}: got {error.instance!r}; allowed: {allowed}"
         case "enum":
             return f"{place}: got {error.instance!r}; allowed: {_join(error.validator_value)}"
         case "type":

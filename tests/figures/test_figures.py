@@ -59,6 +59,8 @@ def test_one_seed_and_two_points_are_enough(name, tables_of, write):
     frame = tables_of[name]
     if name == "exact_audit":
         frame = frame[(frame["problem"] == "chain") & (frame["sample_size"] <= 8)]
+    elif name == "published_code":
+        frame = frame[(frame["problem"] == "chain") & (frame["sample_size"] == 20)]
     else:
         frame = frame[(frame["seed"] == 0) & (frame["environment"] == "PointGoal")]
         frame = frame[frame.get("iteration", frame["inner_step"]) < 2]
@@ -80,7 +82,9 @@ def test_nothing_is_written_on_bad_input(name, tables_of, write, tmp_path):
 
 
 def test_unknown_name(tmp_path):
-    with pytest.raises(InputError, match="no figure 'pie': choose one of exact_audit, learning"):
+    with pytest.raises(
+        InputError, match="no figure 'pie': choose one of exact_audit, published_code"
+    ):
         figures.draw("pie", [], tmp_path / "picture")
 
 

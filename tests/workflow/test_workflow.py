@@ -27,9 +27,13 @@ FIGURES = [
     "exact_audit.svg",
     "learning_curves.png",
     "learning_curves.svg",
+    "published_code.md",
+    "published_code.png",
+    "published_code.svg",
 ]
 STUB = """#!/usr/bin/env bash
 command=$1
+name=$2
 while [ $# -gt 1 ]; do
   case $1 in
     --output) output=$2 ;;
@@ -39,7 +43,7 @@ while [ $# -gt 1 ]; do
 done
 case $command in
   train) touch "$output" "$policy" ;;
-  figure) touch "$output.svg" "$output.png" ;;
+  figure) touch "$output.svg" "$output.png"; [ "$name" != published_code ] || touch "$output.md" ;;
   claims) touch "$output/claims.md" "$output/claims.json" ;;
   *) touch "$output" ;;
 esac
@@ -111,14 +115,17 @@ def finished(tmp_path_factory) -> Path:
     return tree
 
 
-@pytest.mark.parametrize(("scale", "runs"), [("config", 36), ("smoke", 4), ("paper", 54)])
-def test_each_scale_plans_its_own_runs_only(fresh, scale, runs):
+@pytest.mark.parametrize(
+    ("scale", "runs", "problems"), [("config", 36, 15), ("smoke", 6, 3), ("paper", 90, 15)]
+)
+def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, problems):
     arguments = () if scale == "config" else ("--configfile", f"config/{scale}.yaml")
     assert planned(fresh, *arguments) == {
-        "audit": 2,
+        "audit": problems,
         "train": runs,
         "evaluate": runs,
         "draw_exact_audit": 1,
+        "draw_published_code": 1,
         "draw_learning_curves": 1,
         "draw_adaptation": 1,
         "judge_claims": 1,
@@ -158,16 +165,20 @@ def test_a_second_call_does_nothing(finished):
     [
         ("cli.py", {}),
         ("figures/learning_curves.py", {"draw_learning_curves": 1}),
-        ("figures/exact_audit.py", {"draw_exact_audit": 1}),
+        ("figures/exact_audit.py", {"draw_exact_audit": 1, "draw_published_code": 1}),
+        ("figures/published_code.py", {"draw_published_code": 1}),
         ("figures/adaptation.py", {"draw_adaptation": 1}),
         ("claims/__init__.py", {"judge_claims": 1}),
-        ("audit/exact.py", {"audit": 2, "draw_exact_audit": 1, "judge_claims": 1}),
-        ("evaluation.py", {"evaluate": 4, "draw_adaptation": 1, "judge_claims": 1}),
+        (
+            "audit/exact.py",
+            {"audit": 3, "draw_exact_audit": 1, "draw_published_code": 1, "judge_claims": 1},
+        ),
+        ("evaluation.py", {"evaluate": 6, "draw_adaptation": 1, "judge_claims": 1}),
         (
             "environments/point_goal.py",
             {
-                "train": 2,
-                "evaluate": 2,
+                "train": 3,
+                "evaluate": 3,
                 "draw_learning_curves": 1,
                 "draw_adaptation": 1,
                 "judge_claims": 1,
@@ -176,8 +187,8 @@ def test_a_second_call_does_nothing(finished):
         (
             "training.py",
             {
-                "train": 4,
-                "evaluate": 4,
+                "train": 6,
+                "evaluate": 6,
                 "draw_learning_curves": 1,
                 "draw_adaptation": 1,
                 "judge_claims": 1,
@@ -204,8 +215,8 @@ def test_a_new_seed_runs_alone(finished):
     with rewritten(config, config.read_text().replace("seeds: [0]", "seeds: [0, 1]")):
         plan = planned(finished, *SMOKE)
     assert plan == {
-        "train": 4,
-        "evaluate": 4,
+        "train": 6,
+        "evaluate": 6,
         "draw_learning_curves": 1,
         "draw_adaptation": 1,
         "judge_claims": 1,
@@ -217,7 +228,7 @@ def test_a_setting_reruns_its_environment_alone(finished):
     rate = "inner_learning_rate: "
     with rewritten(config, config.read_text().replace(f"{rate}0.5", f"{rate}0.25")):
         plan = planned(finished, *SMOKE)
-    assert (plan["train"], plan["evaluate"]) == (2, 2)
+    assert (plan["train"], plan["evaluate"]) == (3, 3)
     assert "audit" not in plan
 
 
@@ -232,9 +243,9 @@ def test_the_smoke_scale_from_end_to_end(tmp_path):
     assert result.returncode == 0, result.stdout
     results = tree / "results/smoke"
     assert sorted(path.name for path in (results / "figures").iterdir()) == FIGURES
-    assert len(list(results.glob("train/*/*/seed_0.parquet"))) == 4
-    assert len(list(results.glob("evaluate/*/*/seed_0.parquet"))) == 4
-    assert len(list(results.glob("audit/exact_*.parquet"))) == 2
+    assert len(list(results.glob("train/*/*/seed_0.parquet"))) == 6
+    assert len(list(results.glob("evaluate/*/*/seed_0.parquet"))) == 6
+    assert len(list(results.glob("audit/exact_*.parquet"))) == 3
     assert all(path.stat().st_size for path in results.rglob("*.parquet"))
 
     assert planned(tree, *SMOKE) == {}

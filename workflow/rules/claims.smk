@@ -2,7 +2,7 @@
 rule judge_claims:
     input:
         sources("metarl.claims"),
-        audit=AUDIT_TABLES,
+        audit=JUDGED_TABLES,
         training=TRAINING_TABLES,
         evaluation=EVALUATION_TABLES,
     output:

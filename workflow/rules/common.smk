@@ -34,6 +34,10 @@ RUNS = expand(
     seed=config["seeds"],
 )
 AUDIT_TABLES = expand(f"{RESULTS}/audit/exact_{{problem}}.parquet", problem=EXACT["problems"])
+JUDGED_TABLES = expand(
+    f"{RESULTS}/audit/exact_{{problem}}.parquet",
+    problem=[name for name, settings in EXACT["problems"].items() if settings["judged"]],
+)
 TRAINING_TABLES = expand(f"{RESULTS}/train/{{run}}.parquet", run=RUNS)
 EVALUATION_TABLES = expand(f"{RESULTS}/evaluate/{{run}}.parquet", run=RUNS)
 
@@ -42,6 +46,12 @@ wildcard_constraints:
     environment="[^/]+",
     algorithm="[^/]+",
     seed=r"\d+",
+
+
+def run_settings(wildcards):
+    """The settings of a run: its environment's, and in their place what its algorithm has of its own."""
+    algorithm = config["algorithms"][wildcards.algorithm]
+    return {**config["environments"][wildcards.environment], **algorithm.get("settings", {})}
 
 
 def flags(settings):

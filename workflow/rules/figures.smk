@@ -19,6 +19,27 @@ rule draw_exact_audit:
         "metarl figure exact_audit --inputs {input.tables} --output {params.stem} > {log} 2>&1"
 
 
+rule draw_published_code:
+    input:
+        sources("metarl.figures.published_code"),
+        tables=AUDIT_TABLES,
+    output:
+        report(
+            f"{FIGURES}/published_code.svg",
+            caption="../report/published_code.rst",
+            category="Audit",
+            labels={"figure": "What practical code estimates"},
+        ),
+        f"{FIGURES}/published_code.png",
+        f"{FIGURES}/published_code.md",
+    log:
+        f"{LOGS}/figures/published_code.log",
+    params:
+        stem=lambda wildcards, output: output[0].removesuffix(".svg"),
+    shell:
+        "metarl figure published_code --inputs {input.tables} --output {params.stem} > {log} 2>&1"
+
+
 rule draw_learning_curves:
     input:
         sources("metarl.figures.learning_curves"),

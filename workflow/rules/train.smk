@@ -13,7 +13,7 @@ rule train:
     threads: 1  # runs outnumber cores: one each keeps all cores busy
     params:
         estimator=lambda wildcards: config["algorithms"][wildcards.algorithm]["estimator"],
-        settings=lambda wildcards: flags(config["environments"][wildcards.environment]),
+        settings=lambda wildcards: flags(run_settings(wildcards)),
         checkpoints=f"{RESULTS}/checkpoints",
         tensorboard=f"{RESULTS}/tensorboard/{RUN}",
     shell:

@@ -11,13 +11,13 @@ from pathlib import Path
 from metarl.errors import InputError
 from metarl.storage import write_bytes
 
-NAMES = ("exact_audit", "learning_curves", "adaptation")
+NAMES = ("exact_audit", "published_code", "learning_curves", "adaptation")
 
 
 def draw(name: str, inputs: Sequence[Path | str], stem: Path | str) -> None:
     """Draws figure `name` from the parquet files `inputs` into `stem`.svg and `stem`.png.
 
-    The same inputs give the same bytes.
+    A figure that has a table as well writes it to `stem`.md. The same inputs give the same bytes.
 
     Raises:
       InputError: there is no figure of this name, or an input is missing, unreadable, empty or
@@ -28,7 +28,10 @@ def draw(name: str, inputs: Sequence[Path | str], stem: Path | str) -> None:
     # Imported here because matplotlib costs half a second, which no other command should pay.
     from metarl.figures import style
 
-    figure = importlib.import_module(f"metarl.figures.{name}").draw(inputs)
-    pictures = {suffix: style.render(figure, suffix) for suffix in ("svg", "png")}
-    for suffix, data in pictures.items():
+    module = importlib.import_module(f"metarl.figures.{name}")
+    figure = module.draw(inputs)
+    files = {suffix: style.render(figure, suffix) for suffix in ("svg", "png")}
+    if hasattr(module, "table"):
+        files["md"] = module.table(inputs).encode()
+    for suffix, data in files.items():
         write_bytes(data, f"{stem}.{suffix}")

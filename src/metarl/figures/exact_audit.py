@@ -4,7 +4,7 @@ Both axes are logarithmic, so that a rate N^s is a line of slope s; the slopes i
 fitted on the last octaves (`metarl.audit.rates`). Dotted guides have the rates of Tang (2022): at
 most N^-1/2 for the bias, N^-1 (LSF) and N^+1 (unbiased) for the variance; only their slopes matter.
 A relative bias below EXACTLY_ZERO is rounding error: such an estimator is listed as exactly 0 and
-not drawn.
+not drawn. Published deviations have a figure of their own (`published_code`).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator, ScalarFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    FormatStrFormatter,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+    ScalarFormatter,
+)
 
 from metarl.audit import rates
 from metarl.figures import style, tables
@@ -33,17 +40,24 @@ def draw(paths: Sequence[Path | str]) -> Figure:
     Raises:
       InputError: as `tables.read_some`.
     """
-    audit = tables.read_some(tables.AUDIT, paths)
+    audit = named_problems(tables.read_some(tables.AUDIT, paths))
+    audit = audit[~audit["estimator"].str.endswith("_as_coded")]
     looks = style.looks(audit["estimator"])
     problems = sorted(audit["problem"].unique())
     with style.context():
-        figure = Figure(figsize=(style.DOUBLE_COLUMN, 2.1 * len(problems)))
+        figure = Figure(figsize=(style.DOUBLE_COLUMN, 2.4 * len(problems)))
         axes = figure.subplots(len(problems), 2, squeeze=False)
         for row, problem in zip(axes, problems, strict=True):
             for axis, column in zip(row, LABELS, strict=True):
                 _draw_panel(axis, audit[audit["problem"] == problem], column, looks)
                 axis.set_title(f"{problem}: {LABELS[column]}")
     return figure
+
+
+def named_problems(audit: pd.DataFrame) -> pd.DataFrame:
+    """The rows of problems that are no random instance of another; all rows where there are only instances."""
+    instances = audit["problem"].str.contains("-")
+    return audit if instances.all() else audit[~instances]
 
 
 def _draw_panel(axis: Axes, audit: pd.DataFrame, column: str, looks: dict[str, style.Look]) -> None:
@@ -78,11 +92,11 @@ def _draw_estimator(axis: Axes, rows: pd.DataFrame, column: str, look: style.Loo
         return Line2D([], [], label=f"{name}: exactly 0", **look.marks)
     drawn = np.where(values > 0, values, np.nan)
     slope = rates.fit(rows["sample_size"], values).slope
-    label = f"{name}: {_signed(slope)}"
+    label = f"{name}: {signed(slope)}"
     return axis.plot(rows["sample_size"], drawn, label=label, **look.marks)[0]
 
 
-def _signed(slope: float) -> str:
+def signed(slope: float) -> str:
     """-0.98 with a true minus sign; 'no fit' for nan, and never a -0.00."""
     if not np.isfinite(slope):
         return "no fit"
@@ -99,7 +113,7 @@ def _draw_guides(axis: Axes, sizes: np.ndarray, column: str) -> list[Line2D]:
     for exponent in GUIDES[column]:
         start = 2 * max(starts) if column == "relative_bias" or exponent > 0 else min(starts) / 2
         heights = start * (sizes / sizes[0]) ** exponent
-        handles += axis.plot(sizes, heights, label=f"paper: {_signed(exponent)}", **style.GUIDE)
+        handles += axis.plot(sizes, heights, label=f"paper: {signed(exponent)}", **style.GUIDE)
     return handles
 
 
@@ -110,3 +124,7 @@ def _set_ticks(axis: Axes, sizes: np.ndarray) -> None:
     axis.xaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_locator(LogLocator(numticks=6))
     axis.yaxis.set_minor_formatter(NullFormatter())
+    low, high = axis.get_ylim()
+    if high < 30 * low:  # else too narrow to hold two powers of ten
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))

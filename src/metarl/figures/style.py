@@ -84,17 +84,20 @@ ESTIMATORS = {
     "unbiased_baseline": Look("#777777", "s", DASHED),
     "leave_one_out": Look("#D55E00", "D", "-"),
     "lsf": Look("#0072B2", "^", "-"),
+    "lsf2": Look("#332288", "h", DOTTED),
     "dice": Look("#56B4E9", "v", DASHED),
+    "loaded_dice": Look("#44AA99", "d", DASHDOTTED),
+    "tmaml": Look("#999933", "p", DOTTED),
     "lvc": Look("#009E73", "P", DASHDOTTED),
     "maml": Look("#E69F00", "X", LONG),
     "fomaml": Look("#882255", "<", DASHED),
     "emaml": Look("#CC79A7", ">", DASHDOTTED),
 }
 OTHERS = (
-    Look("#332288", "*", DOTTED),
-    Look("#999933", "p", DOTTED),
-    Look("#44AA99", "h", DOTTED),
-    Look("#AA4466", "d", DOTTED),
+    Look("#AA4466", "*", DOTTED),
+    Look("#117733", "1", DOTTED),
+    Look("#666633", "2", DOTTED),
+    Look("#DDAA33", "3", DOTTED),
 )
 FILLS = ("full", "none", "left", "bottom")
 
