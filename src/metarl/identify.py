@@ -105,7 +105,7 @@ def compare(path: Path, bundle: Bundle, tolerance: float) -> dict:
         for name, entry in CATALOGUE.items()
     }
     # rounded, so that entries that agree stand in the catalogue's order
-    differences = dict(sorted(found.items(), key=lambda item: float(f"{item[1]:.0e}")))
+    differences = dict(sorted(found.items(), key=lambda item: float(f"{max(item[1], 1e-12):.6e}")))
     return {
         "file": str(path),
         "dtype": bundle.dtype,

@@ -5,7 +5,12 @@ draws shapes, episode lengths, repeated rows, the number of inner steps and the 
 throughout, as in later outer epochs.
 """
 
+import ast
 import functools
+import re
+import sys
+import types
+from pathlib import Path
 
 import hypothesis
 import hypothesis.strategies as st
@@ -13,7 +18,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metarl.estimators import CATALOGUE, meta_gradient
+from metarl.estimators import CATALOGUE, as_coded, catalogue, meta_gradient
 from metarl.estimators.catalogue import LOADED_DICE_DECAY
 from metarl.outer_optimizers import clipped_gradient
 from metarl.policies import TabularSoftmaxPolicy
@@ -344,3 +349,79 @@ def test_naive_derivation(name, tasks, rows, horizon, inner_steps, averaging, se
     tolerance = 1e-5 if name == "lsf2" else 1e-9
     scale = max(1.0, np.abs(expected).max())
     np.testing.assert_allclose(found / scale, expected / scale, rtol=0, atol=tolerance)
+
+
+MUTATIONS = (
+    (r" - ", " + "),
+    (r"[\w.]*mask \* ", ""),
+    (r"step\.constant \* ", ""),
+    ("reverse=True", "reverse=False"),
+    ("exclusive=True", "exclusive=False"),
+    (r"step\.batch\.advantages", "step.batch.rewards"),
+    (r"step\.batch\.rewards", "step.batch.advantages"),
+    (r"outer\.rewards", "outer.score_rewards"),
+    ("score_rewards", "rewards"),
+    (r"0\.5 \* ", ""),
+    ('"steps"', '"trajectories"'),
+    (r"/ batch\.mask\.shape\[-1\]", ""),
+    ("mean_length / lengths", "lengths"),
+    (r"step\.batch\.sample_size \* ", ""),
+    (r"1\.0 / ", "0.5 / "),
+    (r"not step\.", "step."),
+)
+EQUIVALENT = ("causes = ",)  # what comes after an episode's end causes no reward, masked or not
+
+
+def mutants() -> list[tuple[str, int, str]]:
+    """Every single edit of a line of code, docstrings left alone: module, line, the line's new text."""
+    found = []
+    for module in (catalogue, as_coded):
+        tree = ast.parse(Path(module.__file__).read_text())
+        lines = Path(module.__file__).read_text().splitlines()
+        for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+            for number in range(function.body[0].end_lineno, function.end_lineno):
+                for old, new in MUTATIONS:
+                    text = re.sub(old, new, lines[number], count=1)
+                    same = "mask" in old and lines[number].strip().startswith(EQUIVALENT)
+                    if text != lines[number] and not same:
+                        found.append((module.__name__, number, text))
+    return found
+
+
+@functools.cache
+def planted_example(name: str) -> tuple[np.ndarray, list[Batch], np.ndarray]:
+    draw = np.random.default_rng(4)
+    batches = [Batch(draw, 2, 3, 3) for _ in range(3)]
+    parameters = 0.5 * draw.normal(size=(2, SIZE))
+    return parameters, batches, naive(name, parameters, batches, "steps")
+
+
+def deviation(entry) -> float:
+    parameters, batches, expected = planted_example(entry.name)
+    found = meta_gradient(
+        POLICY, entry, tf.constant(parameters), [batch.tensors() for batch in batches],
+        InnerSettings(LEARNING_RATE, "steps"),
+        lambda at, outer: clipped_gradient(POLICY, at, outer, "steps", clip=None),
+    )  # fmt: skip
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("module", "line", "text"), mutants())
+def test_a_planted_error_is_seen(module, line, text):
+    """Signs, masks, causality, averages and constants, one at a time, in every row of the catalogue."""
+    original = sys.modules[module]
+    lines = Path(original.__file__).read_text().splitlines()
+    lines[line] = text
+    mutant = types.ModuleType(module)
+    exec(compile("\n".join(lines), f"mutant of {module}", "exec"), mutant.__dict__)  # noqa: S102
+    functions = [
+        node for node in ast.parse("\n".join(lines)).body if isinstance(node, ast.FunctionDef)
+    ]
+    edited = next(node.name for node in functions if node.lineno <= line < node.end_lineno)
+    users = {node.name for node in functions if edited in ast.unparse(node)}
+    entries = [
+        entry
+        for entry in (mutant.ROWS if module.endswith("catalogue") else mutant.AS_CODED)
+        if users & {entry.inner_loss.__name__, entry.weights and entry.weights.__name__}
+    ]
+    assert max(map(deviation, entries)) > 1e-5

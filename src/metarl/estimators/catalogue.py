@@ -79,7 +79,7 @@ def tmaml(step: InnerStep) -> tf.Tensor:
     value and gradient are 0 and whose Hessian has mean 0, with rho = pi / stop(pi). The baseline b is whatever lies
     between the rewards-to-go and the advantages given; where nothing does, it is dice. Bias O(1/N), variance O(1/N).
     """
-    baselines = step.batch.mask * (step.batch.advantages - step.sampled.advantages)
+    baselines = step.batch.advantages - step.sampled.advantages
     products = step.batch.mask * step.score_products
     earlier = baselines * tf.cumsum(products, axis=-1, exclusive=True)
     later = tf.cumsum(baselines * products, axis=-1, exclusive=True, reverse=True)
