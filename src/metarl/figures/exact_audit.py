@@ -118,8 +118,10 @@ def _draw_guides(axis: Axes, sizes: np.ndarray, column: str) -> list[Line2D]:
 
 
 def _set_ticks(axis: Axes, sizes: np.ndarray) -> None:
-    """Ticks of N at sizes that were audited, every other one where they are many; plain numbers."""
-    axis.xaxis.set_major_locator(FixedLocator(sizes[:: -(-len(sizes) // MAXIMUM_TICKS)]))
+    """Ticks of N at powers of two that were audited, every other one where they are many; plain numbers."""
+    powers = sizes[np.log2(sizes) % 1 == 0]
+    ticks = powers if powers.size else sizes
+    axis.xaxis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // MAXIMUM_TICKS)]))
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_locator(LogLocator(numticks=6))
