@@ -28,7 +28,7 @@ BENCH = "bench --output new/bench.json"
 
 BAD_INPUT = {
     # the command
-    "": "no command given; choose one of estimators, audit exact, train",
+    "": "no command given; choose one of estimators, identify, audit exact, train",
     "trian": "unknown command 'trian'; choose one of",
     "audit": "unknown command 'audit'; choose one of",
     "--seed 3": "unknown command '--seed'; choose one of",
@@ -58,8 +58,8 @@ BAD_INPUT = {
     f"{TRAIN} --environment Ant": "unknown environment 'Ant'; choose one of HalfCheetahDir",
     f"{TRAIN} --estimator mam": "unknown estimator 'mam'; choose one of fomaml, maml",
     f"{TRAIN} --threads 0": "threads is 0; it must be a positive integer",
-    f"{TRAIN} --estimator leave_one_out --inner-steps 2 --tensorboard new/board": (
-        "leave_one_out is derived for one inner step, inner_steps is 2; use 1"
+    f"{TRAIN} --outer-optimizer trpo --outer-epochs 2 --tensorboard new/board": (
+        "outer_epochs, inner_kl_coefficient is (2, 0.0); give 1 and 0"
     ),
     f"{AUDIT} --problem maze": "unknown problem 'maze'; choose one of bandit, chain",
     f"{AUDIT} --estimators lsf mam": "unknown estimator 'mam'; choose one of fomaml, maml",
@@ -274,6 +274,8 @@ def test_every_flag_reaches_the_settings():
         "outer_epochs": 15,
         "clip": 0.16,
         "inner_kl_coefficient": 0.17,
+        "inner_kl_target": 0.19,
+        "trust_region": 0.21,
     }
     paths = {"output": "o", "policy": "p", "checkpoints": "c", "tensorboard": "t"}
     arguments = []
@@ -281,6 +283,9 @@ def test_every_flag_reaches_the_settings():
         values = value if isinstance(value, tuple) else (value,)
         arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
     command = cli.parse("train", arguments)
-    assert vars(command.settings) == settings
+    assert vars(command.settings) == settings | {"outer_optimizer": "adam"}
+    other = [*arguments, "--outer-optimizer", "trpo", "--outer-epochs", "1"]
+    other += ["--inner-kl-coefficient", "0", "--inner-kl-target", "0"]
+    assert cli.parse("train", other).settings.outer_optimizer == "trpo"
     assert {name: str(getattr(command, name)) for name in paths} == paths
     assert command.threads == 18
