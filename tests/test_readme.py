@@ -28,5 +28,5 @@ def test_its_files_exist():
 
 
 def test_its_commands_exist():
-    commands = re.findall(r"^metarl ((?:audit )?\w+)", README, flags=re.MULTILINE)
+    commands = re.findall(r"^metarl ((?:audit )?[\w-]+)", README, flags=re.MULTILINE)
     assert set(commands) <= set(COMMANDS) and len(commands) >= 6

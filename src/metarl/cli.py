@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import json
+import logging
 import os
 import re
 import sys
@@ -26,6 +27,7 @@ def load_tensorflow() -> None:
         import tensorflow_probability
 
         _ = tensorflow_probability.distributions.Normal  # both packages load lazily
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # a shape for each N is meant
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -96,6 +98,38 @@ class Exact:
         from metarl.audit.exact import audit
 
         audit(self.problem, self.estimators, self.sample_sizes, self.output)
+
+
+@dataclass(frozen=True)
+class MonteCarlo:
+    """Bias and variance of estimators on random tabular MDPs, by Monte Carlo with sampled batches.
+
+    An interrupted audit goes on from its checkpoint and ends in the same bytes.
+    """
+
+    instances: tuple[int, ...]
+    """Numbers of the random MDPs."""
+    estimators: tuple[str, ...]
+    """Names of `metarl estimators`."""
+    sample_sizes: tuple[int, ...]
+    """The inner sample sizes N."""
+    output: Path
+    """Parquet file: level, problem, estimator, sample_size, ..., each estimate with its interval."""
+    checkpoints: Path
+    """Folder of checkpoints."""
+    replicates: int = 256
+    """R, independent samples at each N."""
+    outer_sample_size: int = 256
+    """Trajectories of each outer batch, the same for every N."""
+    seed: int = 0
+    """Seed of the samples; an instance is its number, whatever the seed."""
+
+    def run(self) -> None:
+        load_tensorflow()
+        from metarl.audit.monte_carlo import Settings, audit
+
+        settings = Settings(self.estimators, self.replicates, self.outer_sample_size, self.seed)
+        audit(settings, self.instances, self.sample_sizes, self.checkpoints, self.output)
 
 
 @dataclass(frozen=True)
@@ -221,6 +255,7 @@ COMMANDS = {
     "estimators": Estimators,
     "identify": Identify,
     "audit exact": Exact,
+    "audit monte-carlo": MonteCarlo,
     "train": Train,
     "evaluate": Evaluate,
     "figure": Figure,

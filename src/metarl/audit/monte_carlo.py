@@ -1,0 +1,489 @@
+"""The Monte Carlo audit: random tabular Markov decision processes, too large to enumerate, with sampled batches.
+
+Every replicate draws N inner trajectories X ~ p_theta and, independently of each other, two outer batches Y, Y' ~ p_theta'
+of a fixed size, which does not grow with N. All estimators see the same draws. The law of total variance then splits
+
+    Var g_hat(X, Y) = Var_X E[g_hat | X] + E_X Var[g_hat | X]     (traces of covariances)
+                      inner variance       outer variance
+
+and both parts have unbiased estimates: Var_X E[g_hat | X] = Cov(g_hat(X, Y), g_hat(X, Y')), as Y and Y' are independent
+given X, and E_X Var[g_hat | X] = E || g_hat(X, Y) - g_hat(X, Y') ||^2 / 2. The rates of the claims are those of the
+inner variance; the outer one is a floor under the total that no number of inner samples lowers.
+
+Rewards are discounted by their time step and advantages are their plain rewards-to-go: no baseline is fitted, f_i
+depends on X_i alone, and leave_one_out is an unbiased reference. Everything is float64.
+"""
+
+import hashlib
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from scipy import stats
+
+from metarl import checkpoints
+from metarl.adaptation import adapt
+from metarl.errors import InputError, RunError
+from metarl.estimators import Estimator, estimator, meta_gradient
+from metarl.estimators.algebra import (
+    effective_sample_size,
+    inner_chain,
+    inner_step,
+    leave_one_out_ratios,
+)
+from metarl.outer_optimizers import clipped_gradient
+from metarl.policies import TabularSoftmaxPolicy
+from metarl.randomness import generator
+from metarl.settings import InnerSettings, require
+from metarl.sources import sources
+from metarl.storage import require_writable, write_parquet
+from metarl.trajectories import Trajectories
+
+# Tang et al. 2021, robintyh1/neurips2021-meta-gradient-offpolicy-evaluation main.py:42-47: sizes, discount, Dirichlet
+# concentration (transitions are nearly deterministic), mean rewards uniform in [0, 1], first state 0, no reward noise.
+STATES, ACTIONS, HORIZON, DISCOUNT, CONCENTRATION = 20, 5, 20, 0.8, 0.001
+INNER_LEARNING_RATE = 2.0  # ours: theta' gains about a tenth of V, so that adaptation matters
+REFERENCE = "leave_one_out"
+CHUNK = 32  # replicates a compiled call: one shape means one compilation for each N
+MINIMUM_REPLICATES = 3
+CONFIDENCE = 0.95
+KEYS = ("level", "problem", "estimator", "sample_size", "replicates", "outer_sample_size")
+INTERVALS = ("squared_bias", "relative_bias", "variance", "inner_variance", "outer_variance")
+COLUMNS = (
+    *KEYS,
+    *(f"{name}{end}" for name in INTERVALS for end in ("", "_low", "_high")),
+    "gradient_norm",
+    "effective_sample_size",
+)
+
+
+class MDP(NamedTuple):
+    """A Markov decision process that starts in state 0 and lasts T steps, and the policy audited on it.
+
+    Arrays alone, so that compiled functions take it as an argument and serve every instance. All float64.
+
+    Attributes:
+      transitions: probabilities of the next state, [S, A, S].
+      rewards: of each state and action, [S, A].
+      discounts: gamma^t, what a reward counts at step t, [T].
+      parameters: theta, logits of a tabular softmax, [P], P = S * A.
+      inner_learning_rate: eta, on sums over steps, [].
+    """
+
+    transitions: np.ndarray | tf.Tensor
+    rewards: np.ndarray | tf.Tensor
+    discounts: np.ndarray | tf.Tensor
+    parameters: np.ndarray | tf.Tensor
+    inner_learning_rate: np.ndarray | tf.Tensor
+
+    @property
+    def policy(self) -> TabularSoftmaxPolicy:
+        return TabularSoftmaxPolicy(*self.rewards.shape)
+
+    @property
+    def inner(self) -> InnerSettings:
+        return InnerSettings(self.inner_learning_rate, "trajectories")
+
+
+def random_mdp(number: int) -> MDP:
+    """Instance `number`: its transitions, its rewards and its standard normal logits."""
+    draw = generator(number, "random mdp")
+    return MDP(
+        transitions=draw.dirichlet(np.full(STATES, CONCENTRATION), (STATES, ACTIONS)),
+        rewards=draw.uniform(size=(STATES, ACTIONS)),
+        discounts=DISCOUNT ** np.arange(HORIZON),
+        parameters=draw.normal(size=STATES * ACTIONS),
+        inner_learning_rate=np.array(INNER_LEARNING_RATE),
+    )
+
+
+def exact_values(mdp: MDP, parameters: tf.Tensor) -> tf.Tensor:
+    """V(theta) [K] of parameters [K, P], by dynamic programming from the last step to the first."""
+    probabilities = tf.nn.softmax(tf.reshape(parameters, [-1, *mdp.rewards.shape]))
+    values = tf.zeros_like(probabilities[..., 0])  # [K, S], what is still to come
+    for discount in mdp.discounts[::-1]:
+        following = tf.einsum("sax,kx->ksa", mdp.transitions, values)
+        values = tf.reduce_sum(probabilities * (discount * mdp.rewards + following), axis=-1)
+    return values[:, 0]
+
+
+def value_baseline(mdp: MDP) -> tf.Tensor:
+    """b []: V after the expected inner update theta + eta grad V(theta), which no sample enters; E V(theta') up to O(1/N)."""
+    parameters = tf.constant(mdp.parameters[None])
+    with tf.GradientTape() as tape:
+        tape.watch(parameters)
+        values = exact_values(mdp, parameters)
+    return exact_values(
+        mdp, parameters + mdp.inner_learning_rate * tape.gradient(values, parameters)
+    )[0]
+
+
+def sample(mdp: MDP, parameters: np.ndarray, uniforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Trajectories of every task's policy, by inversion of cumulative probabilities.
+
+    Args:
+      mdp: the process, in NumPy arrays.
+      parameters: [K, P].
+      uniforms: [K, N, T, 2] in [0, 1): for each step's action and next state.
+
+    Returns:
+      States and actions, int64 [K, N, T].
+    """
+    weights = np.exp(parameters.reshape(-1, *mdp.rewards.shape))
+    cumulated = np.cumsum(weights / weights.sum(axis=-1, keepdims=True), axis=-1)
+    # without the last edge, which rounding may leave below 1
+    action_edges, state_edges = cumulated[..., :-1], np.cumsum(mdp.transitions, axis=-1)[..., :-1]
+    tasks = np.arange(len(parameters))[:, None]
+    states, actions = np.zeros((2, *uniforms.shape[:-1]), int)
+    state = states[..., 0]
+    for t in range(uniforms.shape[2]):
+        draws = uniforms[:, :, t, :, None]
+        action = np.sum(draws[:, :, 0] >= action_edges[tasks, state], axis=-1)
+        states[..., t], actions[..., t] = state, action
+        state = np.sum(draws[:, :, 1] >= state_edges[state, action], axis=-1)
+    return states, actions
+
+
+def trajectories(
+    mdp: MDP, parameters: tf.Tensor, states: tf.Tensor, actions: tf.Tensor
+) -> Trajectories:
+    """The batch of `states` and `actions` [K, N, T], sampled from the policy of `parameters` [K, P]."""
+    tasks, count, _ = states.shape
+    observations = tf.one_hot(states, mdp.policy.states, dtype=tf.float64)
+    rewards = mdp.discounts * tf.gather_nd(mdp.rewards, tf.stack([states, actions], axis=-1))
+    return Trajectories(
+        observations=observations,
+        actions=tf.one_hot(actions, mdp.policy.actions, dtype=tf.float64),
+        advantages=tf.cumsum(rewards, axis=-1, reverse=True),
+        rewards=rewards,
+        score_rewards=rewards,
+        mask=tf.ones_like(rewards),
+        behaviour=mdp.policy.outputs(parameters, observations),
+        weights=tf.fill([tasks, count], tf.constant(1.0 / count, tf.float64)),
+        sample_size=tf.constant(float(count), tf.float64),
+    )
+
+
+class MonteCarlo:
+    """The compiled functions of estimators with one inner loss, so with one theta'.
+
+    They compile once for each N and outer sample size, and serve every instance.
+
+    Args:
+      entries: the estimators; they share their inner loss.
+    """
+
+    def __init__(self, entries: Sequence[Estimator]):
+        self.entries = entries
+        self.adapted = tf.function(self._adapted, jit_compile=True, autograph=False)
+        self.gradients = tf.function(self._gradients, jit_compile=True, autograph=False)
+
+    def _inner(self, mdp: MDP, states: tf.Tensor, actions: tf.Tensor):
+        """The pre-update batch, and theta [K, P] before and after the inner step."""
+        before = tf.repeat(mdp.parameters[None], states.shape[0], axis=0)
+        batch = trajectories(mdp, before, states, actions)
+        (_, after), _ = inner_chain(mdp.policy, self.entries[0], before, [batch], mdp.inner)
+        return batch, before, after
+
+    def _adapted(self, mdp: MDP, states: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+        """theta' [K, P] of inner samples [K, N, T]."""
+        return self._inner(mdp, states, actions)[-1]
+
+    def _gradients(
+        self, mdp: MDP, inner: Sequence[tf.Tensor], outer: Sequence[tf.Tensor], baseline: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """g_hat [K, P] of every estimator, from states and actions [K, N, T] of the inner and the outer samples."""
+        batch, before, after = self._inner(mdp, *inner)
+        outer_batch = trajectories(mdp, after, *outer)
+        return [
+            meta_gradient(
+                mdp.policy, entry, before, [batch, outer_batch], mdp.inner,
+                lambda theta, data: clipped_gradient(mdp.policy, theta, data, "trajectories", None),
+                value_baseline=tf.fill(before.shape[:1], baseline),
+            )
+            for entry in self.entries
+        ]  # fmt: skip
+
+
+@tf.function(jit_compile=True, autograph=False)
+def reference_sample_sizes(
+    mdp: MDP, inner: Sequence[tf.Tensor], outer: Sequence[tf.Tensor]
+) -> tf.Tensor:
+    """leave_one_out's effective sample size, the smallest over left-out trajectories: [K]."""
+    before = tf.repeat(mdp.parameters[None], inner[0].shape[0], axis=0)
+    batch = trajectories(mdp, before, *inner)
+    after = adapt(mdp.policy, before, batch, mdp.inner)
+    outer_batch = trajectories(mdp, after, *outer)
+    step = inner_step(mdp.policy, before, after, batch, outer_batch, mdp.inner)
+    return effective_sample_size(leave_one_out_ratios(step), outer_batch)
+
+
+class Interval(NamedTuple):
+    """An estimate and the ends of its CONFIDENCE interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def mean(terms: np.ndarray) -> Interval:
+    """The mean of terms [R] that are independent, or nearly, with Student's interval."""
+    value, count = float(np.mean(terms)), len(terms)
+    margin = float(
+        stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.std(terms, ddof=1) / count**0.5
+    )
+    return Interval(value, value - margin, value + margin)
+
+
+def squared_mean(draws: np.ndarray) -> Interval:
+    """||E D||^2 of independent draws [R, P]: the mean of D_r . D_s over all pairs r != s, which has no bias.
+
+    Its variance is 4 E[D]^T S E[D] / R + 2 tr(S^2) / R^2 with S the covariance of D (the two terms of a U-statistic,
+    Hoeffding 1948): the second one rules where E[D] is small, and there the estimate may be negative. The interval is
+    normal, and a little too wide where E[D] is 0.
+    """
+    count = len(draws)
+    center = draws.mean(axis=0)
+    deviations = draws - center
+    products = deviations @ deviations.T
+    own = np.diag(products)
+    value = center @ center - own.sum() / (count * (count - 1))
+    square = (np.sum(products**2) - own @ own) / (count * (count - 1))  # tr(S^2)
+    along = np.sum((deviations @ center) ** 2) / (count - 1)
+    along = max(
+        along - square / count, 0.0
+    )  # E[D]^T S E[D], without what the noise of the center adds
+    error = math.sqrt(4 * along / count + 2 * square / count**2)
+    margin = stats.norm.ppf((1 + CONFIDENCE) / 2) * error
+    return Interval(float(value), float(value - margin), float(value + margin))
+
+
+def variances(first: np.ndarray, second: np.ndarray) -> dict[str, Interval]:
+    """The law of total variance from g_hat(X_r, Y_r) and g_hat(X_r, Y'_r), r = 1..R, each [R, P].
+
+    Returns:
+      variance (of g_hat with one outer batch), inner_variance and outer_variance: traces of covariances, the first the
+      sum of the others.
+    """
+    count = len(first)
+    products = (first - first.mean(axis=0)) * (second - second.mean(axis=0))
+    inner = products.sum(axis=1) * count / (count - 1)
+    outer = np.sum((first - second) ** 2, axis=1) / 2
+    return {
+        "variance": mean(inner + outer),
+        "inner_variance": mean(inner),
+        "outer_variance": mean(outer),
+    }
+
+
+def root(x: float) -> float:
+    """The square root; 0 for the negative values that an unbiased estimate of a square can take."""
+    return math.sqrt(max(x, 0.0))
+
+
+def summarize(gradients: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """Bias and variances of every estimator.
+
+    Args:
+      gradients: g_hat of every estimator, [2, R, P], for two outer batches a replicate; REFERENCE is one of them.
+
+    Returns:
+      Of every estimator, by column: squared_bias, its unbiased estimate; relative_bias, the root over that of the
+      reference's squared norm; the variances; each with ends _low and _high; gradient_norm. The bias of the reference
+      itself is nan: it is not measured.
+    """
+    reference = gradients[REFERENCE].mean(axis=0)
+    norm = root(squared_mean(reference).value)
+    summary = {}
+    for name, halves in gradients.items():
+        bias = Interval(math.nan, math.nan, math.nan)
+        if name != REFERENCE:
+            bias = squared_mean(halves.mean(axis=0) - reference)
+        relative = Interval(*(root(end) / norm if norm else math.nan for end in bias))
+        measured = {"squared_bias": bias, "relative_bias": relative, **variances(*halves)}
+        row = {}
+        for column, interval in measured.items():
+            row |= {column: interval.value}
+            row |= {f"{column}_low": interval.low, f"{column}_high": interval.high}
+        summary[name] = row | {"gradient_norm": norm}
+    return summary
+
+
+class Settings(NamedTuple):
+    """What a run's numbers depend on, but for the instance and N.
+
+    Attributes:
+      estimators: names of the catalogue.
+      replicates: R.
+      outer_sample_size: trajectories of each outer batch.
+      seed: of the samples; instances have their own.
+    """
+
+    estimators: tuple[str, ...]
+    replicates: int
+    outer_sample_size: int
+    seed: int
+
+
+class Run:
+    """The audit of some estimators, at any instance and N.
+
+    Args:
+      settings: of the run.
+
+    Raises:
+      InputError: an unknown estimator.
+    """
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        by_loss = {}
+        for name in dict.fromkeys((REFERENCE, *settings.estimators)):
+            entry = estimator(name)
+            by_loss.setdefault(entry.inner_loss, []).append(entry)
+        self.groups = [MonteCarlo(entries) for entries in by_loss.values()]
+
+    def gradients(self, number: int, sample_size: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """g_hat [2, R, P] of every estimator and the reference, and the effective sample sizes of some replicates.
+
+        A replicate's draws depend on seed, instance, N and its chunk alone: more replicates leave the first ones as they are.
+        """
+        replicates, outer_size = self.settings.replicates, self.settings.outer_sample_size
+        mdp = random_mdp(number)
+        baseline = value_baseline(mdp)
+        start = np.repeat(mdp.parameters[None], CHUNK, axis=0)
+        collected = {entry.name: [] for group in self.groups for entry in group.entries}
+        for chunk in range(math.ceil(replicates / CHUNK)):
+            draw = generator(self.settings.seed, "monte carlo", number, sample_size, chunk)
+            inner = sample(mdp, start, draw.uniform(size=(CHUNK, sample_size, HORIZON, 2)))
+            uniforms = draw.uniform(size=(2, CHUNK, outer_size, HORIZON, 2))
+            for group in self.groups:
+                after = group.adapted(mdp, *inner).numpy()
+                halves = [
+                    group.gradients(mdp, inner, sample(mdp, after, half), baseline)
+                    for half in uniforms
+                ]
+                for entry, *pair in zip(group.entries, *halves, strict=True):
+                    collected[entry.name].append(np.stack(pair))
+            if chunk == 0:
+                after = self.groups[0].adapted(mdp, *inner).numpy()
+                sizes = reference_sample_sizes(mdp, inner, sample(mdp, after, uniforms[0]))
+        gradients = {
+            name: np.concatenate(parts, axis=1)[:, :replicates] for name, parts in collected.items()
+        }
+        return gradients, sizes.numpy()[:replicates]
+
+    def rows(self, number: int, sample_size: int) -> list[dict]:
+        """One row an estimator.
+
+        Raises:
+          RunError: an estimate is not finite.
+        """
+        gradients, sizes = self.gradients(number, sample_size)
+        for name, estimates in gradients.items():
+            if not np.isfinite(estimates).all():
+                raise RunError(
+                    f"{name} is not finite at N = {sample_size} on random_mdp_{number}; "
+                    "its weights have a NaN or an infinity"
+                )
+        summary = summarize(gradients)
+        return [
+            {
+                "level": "monte_carlo",
+                "problem": f"random_mdp_{number}",
+                "estimator": name,
+                "sample_size": sample_size,
+                "replicates": self.settings.replicates,
+                "outer_sample_size": self.settings.outer_sample_size,
+            }
+            | summary[name]
+            | {"effective_sample_size": float(sizes.mean())}
+            for name in self.settings.estimators
+        ]
+
+
+def audit(
+    settings: Settings,
+    instances: Sequence[int],
+    sample_sizes: Sequence[int],
+    checkpoint_folder: Path,
+    output: Path,
+) -> None:
+    """Audits estimators on random instances and writes a tidy parquet, a row an instance, estimator and N.
+
+    Args:
+      settings: estimators, replicates, outer sample size, seed.
+      instances: numbers of `random_mdp`.
+      sample_sizes: the N.
+      checkpoint_folder: where finished instances and N are kept; an audit that was interrupted goes on from there.
+      output: parquet file with COLUMNS: see `summarize`; effective_sample_size is that of leave_one_out's importance
+        weights, at most outer_sample_size, the smallest over left-out trajectories, averaged over replicates.
+
+    Raises:
+      InputError: an unknown estimator or a number out of range; nothing is written.
+      RunError: an estimate is not finite; what was finished stays in the checkpoint.
+    """
+    require_writable(output, checkpoint_folder / "checkpoint.npz")
+    require_lists(settings.estimators, instances, sample_sizes)
+    require(
+        settings.replicates >= MINIMUM_REPLICATES,
+        "replicates", settings.replicates, f"an integer >= {MINIMUM_REPLICATES}",
+    )  # fmt: skip
+    require(
+        settings.outer_sample_size >= 1,
+        "outer sample size", settings.outer_sample_size, "an integer >= 1",
+    )  # fmt: skip
+    require(0 <= settings.seed < 2**63, "seed", settings.seed, "an integer >= 0 and < 2^63")
+    run = Run(settings)
+    units = [(number, size) for size in sorted(sample_sizes) for number in instances]
+    described = settings._asdict() | {"units": units}
+    checkpoint = checkpoint_folder / f"{digest(described)}.npz"
+    restored = checkpoints.load(checkpoint)
+    rows = [] if restored is None else restored[1]
+    first = len(rows) // len(settings.estimators)
+    started = time.monotonic()
+    for done, (number, size) in enumerate(units[first:], start=first + 1):
+        rows += run.rows(number, size)
+        checkpoints.save(checkpoint, {}, rows, described)
+        cost = [size for _, size in units]
+        pace = (time.monotonic() - started) / sum(cost[first:done])
+        print(
+            f"random_mdp_{number}: N = {size}, {done}/{len(units)}, ETA {pace * sum(cost[done:]):.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+    write_parquet(pd.DataFrame(rows, columns=COLUMNS), output)
+
+
+def require_lists(
+    estimators: Sequence[str], instances: Sequence[int], sample_sizes: Sequence[int]
+) -> None:
+    """Raises InputError for an empty list, a repeated entry or a number below its range."""
+    for given, values, least in (
+        ("estimator", estimators, None),
+        ("instance", instances, 0),
+        ("sample size", sample_sizes, 1),
+    ):
+        if not values:
+            raise InputError(f"no {given} given; give at least one")
+        if len(set(values)) < len(values):
+            raise InputError(
+                f"a {given} is given twice among {' '.join(map(str, values))}; give each once"
+            )
+        if least is not None:
+            require(min(values) >= least, given, min(values), f"an integer >= {least}")
+
+
+def digest(settings: Mapping) -> str:
+    """Names the checkpoint of these settings under this code: another line of code starts afresh."""
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for source in sources("metarl.audit.monte_carlo", root=str(checkpoints.ROOT)):
+        found.update(Path(source).read_bytes())
+    return found.hexdigest()[:32]

@@ -1,0 +1,426 @@
+"""The Monte Carlo audit against enumeration, plain NumPy loops and closed forms.
+
+Stochastic tests have fixed seeds and state the rate at which another seed would fail them, and the smallest error that
+they would catch.
+"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from scipy import stats
+
+from metarl.audit import monte_carlo
+from metarl.audit.monte_carlo import MDP, MonteCarlo, Run, Settings
+from metarl.errors import InputError, RunError
+from metarl.estimators import estimator, meta_gradient
+from metarl.randomness import generator
+
+NAMES = ("leave_one_out", "unbiased_baseline", "lsf", "maml")
+LARGE_SIZE = 4096  # replicates of the small process
+
+
+def small_mdp(states: int = 3, actions: int = 2, horizon: int = 3) -> MDP:
+    """Small, with transitions that are far from deterministic."""
+    draw = np.random.default_rng(5)
+    return MDP(
+        transitions=draw.dirichlet(np.ones(states), (states, actions)),
+        rewards=draw.uniform(size=(states, actions)),
+        discounts=0.8 ** np.arange(horizon),
+        parameters=draw.normal(size=states * actions),
+        inner_learning_rate=np.array(1.0),
+    )
+
+
+def naive_policy(mdp: MDP, parameters: np.ndarray) -> np.ndarray:
+    """pi(a | s), [S, A]."""
+    table = np.exp(parameters.reshape(mdp.rewards.shape))
+    return table / table.sum(axis=1, keepdims=True)
+
+
+def uniforms(seed: int, tasks: int, rows: int, mdp: MDP) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(size=(tasks, rows, len(mdp.discounts), 2))
+
+
+class TestProcess:
+    def test_exact_values_sum_over_all_trajectories(self):
+        mdp = small_mdp()
+        states, actions = map(range, mdp.rewards.shape)
+        for parameters in (mdp.parameters, -mdp.parameters):
+            policy, expected = naive_policy(mdp, parameters), 0.0
+            for path in itertools.product(states, repeat=3):
+                for plan in itertools.product(actions, repeat=3):
+                    chance = float(path[0] == 0)
+                    for t in range(3):
+                        chance *= policy[path[t], plan[t]]
+                    for t in range(2):
+                        chance *= mdp.transitions[path[t], plan[t], path[t + 1]]
+                    gains = [0.8**t * mdp.rewards[path[t], plan[t]] for t in range(3)]
+                    expected += chance * sum(gains)
+            found = monte_carlo.exact_values(mdp, tf.constant(parameters[None]))
+            assert found.numpy()[0] == pytest.approx(expected, rel=1e-12)
+
+    def test_baseline_is_the_value_after_the_expected_update(self):
+        mdp, step = small_mdp(), 1e-6
+
+        def value(parameters: np.ndarray) -> float:
+            return float(monte_carlo.exact_values(mdp, tf.constant(parameters[None]))[0])
+
+        gradient = [
+            (value(mdp.parameters + step * axis) - value(mdp.parameters - step * axis)) / (2 * step)
+            for axis in np.eye(len(mdp.parameters))
+        ]
+        expected = value(mdp.parameters + 1.0 * np.array(gradient))
+        assert float(monte_carlo.value_baseline(mdp)) == pytest.approx(expected, abs=1e-8)
+
+    def test_sampler_equals_a_loop(self):
+        mdp = small_mdp(states=4, actions=3, horizon=5)
+        parameters = np.random.default_rng(1).normal(size=(2, 12))
+        draws = uniforms(2, 2, 50, mdp)
+        states, actions = monte_carlo.sample(mdp, parameters, draws)
+        for k, i in itertools.product(range(2), range(50)):
+            state = 0
+            for t in range(5):
+                row, action = naive_policy(mdp, parameters[k])[state], 0
+                while action < 2 and draws[k, i, t, 0] >= row[: action + 1].sum():
+                    action += 1
+                assert (states[k, i, t], actions[k, i, t]) == (state, action)
+                row, state = mdp.transitions[state, action], 0
+                while state < 3 and draws[k, i, t, 1] >= row[: state + 1].sum():
+                    state += 1
+
+    def test_visits_follow_dynamic_programming(self):
+        """Chi-square over states and actions at every step; false-fail rate 5 x 1e-4 over seeds.
+
+        With 20,000 trajectories it would catch a probability of 0.2 that is off by 0.015 in most cases.
+        """
+        mdp = small_mdp(states=4, actions=3, horizon=5)
+        states, actions = monte_carlo.sample(mdp, mdp.parameters[None], uniforms(3, 1, 20_000, mdp))
+        occupancy = np.eye(4)[0]
+        for t in range(5):
+            chances = occupancy[:, None] * naive_policy(mdp, mdp.parameters)
+            counts = np.zeros((4, 3))
+            np.add.at(counts, (states[0, :, t], actions[0, :, t]), 1)
+            possible = chances > 0
+            assert counts[~possible].sum() == 0
+            expected = 20_000 * chances[possible]
+            assert stats.chisquare(counts[possible], expected).pvalue > 1e-4
+            occupancy = np.einsum("sa,sax->x", chances, mdp.transitions)
+
+    def test_batch(self):
+        mdp = small_mdp()
+        states, actions = monte_carlo.sample(mdp, mdp.parameters[None], uniforms(4, 1, 6, mdp))
+        batch = monte_carlo.trajectories(mdp, tf.constant(mdp.parameters[None]), states, actions)
+        for i in range(6):
+            gains = [0.8**t * mdp.rewards[states[0, i, t], actions[0, i, t]] for t in range(3)]
+            np.testing.assert_allclose(batch.rewards[0, i], gains)
+            np.testing.assert_allclose(batch.advantages[0, i], [sum(gains[t:]) for t in range(3)])
+        np.testing.assert_array_equal(np.argmax(batch.observations, -1), states)
+        np.testing.assert_array_equal(np.argmax(batch.actions, -1), actions)
+        np.testing.assert_allclose(
+            np.exp(batch.behaviour[0]), naive_policy(mdp, mdp.parameters)[states]
+        )
+        assert float(tf.reduce_sum(batch.weights)) == pytest.approx(1.0)
+
+    def test_instances_are_those_of_the_declared_sizes(self):
+        first, again, other = (monte_carlo.random_mdp(number) for number in (0, 0, 1))
+        assert first.rewards.shape == (20, 5) and len(first.discounts) == 20
+        assert first.discounts[1] == 0.8
+        np.testing.assert_allclose(first.transitions.sum(axis=-1), 1.0)
+        assert all(np.array_equal(x, y) for x, y in zip(first, again, strict=True))
+        assert not np.array_equal(first.rewards, other.rewards)
+
+
+@pytest.fixture(scope="module")
+def sampled() -> tuple[MDP, tuple, tuple, dict[str, np.ndarray]]:
+    """A small process, its inner samples of N = 2, the first outer samples, and g_hat [2, R, P] by estimator."""
+    mdp = small_mdp()
+    group = MonteCarlo([estimator(name) for name in NAMES])
+    start = np.repeat(mdp.parameters[None], LARGE_SIZE, axis=0)
+    inner = monte_carlo.sample(mdp, start, uniforms(7, LARGE_SIZE, 2, mdp))
+    after = group.adapted(mdp, *inner).numpy()
+    baseline = monte_carlo.value_baseline(mdp)
+    outer = [monte_carlo.sample(mdp, after, uniforms(s, LARGE_SIZE, 64, mdp)) for s in (8, 9)]
+    halves = [group.gradients(mdp, inner, half, baseline) for half in outer]
+    gradients = {name: np.stack(pair) for name, *pair in zip(NAMES, *halves, strict=True)}
+    return mdp, inner, outer[0], gradients
+
+
+def naive_gradient(mdp: MDP, name: str, inner: tuple, outer: tuple, baseline: float) -> np.ndarray:
+    """g_hat of one replicate, [P], from states and actions [N, T] of both samples, step by step."""
+    shape = mdp.rewards.shape
+
+    def score(policy: np.ndarray, state: int, action: int) -> np.ndarray:
+        found = np.zeros(shape)
+        found[state] = -policy[state]
+        found[state, action] += 1.0
+        return found
+
+    def steps(data: tuple, i: int) -> list[tuple[int, int, float, float]]:
+        """State, action, discounted reward and reward-to-go of every step."""
+        pairs = list(zip(data[0][i], data[1][i], strict=True))
+        gains = [0.8**t * mdp.rewards[pair] for t, pair in enumerate(pairs)]
+        return [(*pair, gains[t], sum(gains[t:])) for t, pair in enumerate(pairs)]
+
+    before = naive_policy(mdp, mdp.parameters)
+    rows, outer_rows = range(len(inner[0])), range(len(outer[0]))
+    constant = mdp.inner_learning_rate / len(rows)
+    shares = [
+        constant * sum(to_go * score(before, s, a) for s, a, _, to_go in steps(inner, i))
+        for i in rows
+    ]
+    adapted = mdp.parameters.reshape(shape) + sum(shares)
+    after = naive_policy(mdp, adapted)
+    direction = sum(
+        to_go * score(after, s, a) for j in outer_rows for s, a, _, to_go in steps(outer, j)
+    ) / len(outer_rows)
+
+    def value(parameters: np.ndarray) -> float:
+        policy, total = naive_policy(mdp, parameters), 0.0
+        for j in outer_rows:
+            ratio = 1.0
+            for s, a, gain, _ in steps(outer, j):
+                ratio *= policy[s, a] / after[s, a]
+                total += ratio * gain / len(outer_rows)
+        return total
+
+    gradient = direction.copy()
+    for i in rows:
+        for s, _, _, to_go in steps(inner, i):
+            probabilities = before[s]
+            covariance = np.diag(probabilities) - np.outer(probabilities, probabilities)
+            gradient[s] -= constant * to_go * covariance @ direction[s]
+        weight = {
+            "maml": 0.0,
+            "lsf": np.sum(shares[i] * direction),
+            "unbiased_baseline": value(adapted) - baseline,
+            "leave_one_out": value(adapted) - value(adapted - shares[i]),
+        }[name]
+        gradient += weight * sum(score(before, s, a) for s, a, _, _ in steps(inner, i))
+    return gradient.ravel()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_replicate_by_hand(sampled, name):
+    mdp, inner, outer, gradients = sampled
+    baseline = float(monte_carlo.value_baseline(mdp))
+    for replicate in (0, 17):
+        expected = naive_gradient(
+            mdp,
+            name,
+            tuple(x[replicate] for x in inner),
+            tuple(x[replicate] for x in outer),
+            baseline,
+        )
+        np.testing.assert_allclose(gradients[name][0, replicate], expected, atol=1e-12)
+
+
+def test_unbiased_estimates_agree_and_biased_ones_do_not(sampled):
+    """On the difference of two unbiased estimates, z of the squared mean; false-fail rate 5e-5 over seeds.
+
+    The bound on ||difference|| is a fifth of maml's bias here: that is the smallest error it would catch.
+    """
+    *_, gradients = sampled
+
+    def bias(name: str) -> monte_carlo.Interval:
+        return monte_carlo.squared_mean((gradients[name] - gradients["leave_one_out"]).mean(axis=0))
+
+    def z(interval: monte_carlo.Interval) -> float:
+        return interval.value / (interval.high - interval.value) * stats.norm.ppf(0.975)
+
+    unbiased = bias("unbiased_baseline")
+    assert abs(z(unbiased)) < 3.9
+    assert unbiased.high < (bias("maml").value ** 0.5 / 5) ** 2
+    assert z(bias("lsf")) > 3.9
+    assert z(bias("maml")) > 3.9
+
+
+def test_inner_variance_is_that_with_an_exact_outer_gradient(sampled):
+    """lsf with v = grad V(theta') by dynamic programming, on the same inner samples, has no outer variance.
+
+    The two estimates share their inner noise, so the tolerance is that of the outer noise alone: 4 standard errors of
+    the difference, false-fail rate 1e-4 over seeds; it would catch an error of 30 %.
+    """
+    mdp, inner, _, gradients = sampled
+
+    def exact_gradient(parameters: tf.Tensor, batch) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            values = monte_carlo.exact_values(mdp, parameters)
+        return tape.gradient(values, parameters)
+
+    before = tf.repeat(mdp.parameters[None], LARGE_SIZE, axis=0)
+    batch = monte_carlo.trajectories(mdp, before, *inner)
+    exact = meta_gradient(
+        mdp.policy, estimator("lsf"), before, [batch, batch], mdp.inner, exact_gradient
+    ).numpy()
+    first, second = gradients["lsf"] - gradients["lsf"].mean(axis=1, keepdims=True)
+    centred = exact - exact.mean(axis=0)
+    differences = np.sum(first * second - centred**2, axis=1)
+    error = differences.std() / LARGE_SIZE**0.5
+    assert abs(differences.mean()) < 4 * error
+    expected = np.sum(centred**2) / (LARGE_SIZE - 1)
+    assert 4 * error < 0.3 * expected
+    found = monte_carlo.variances(*gradients["lsf"])["inner_variance"].value
+    assert found == pytest.approx(expected, abs=4 * error)
+
+
+class TestStatistics:
+    """Averages over all equally likely data of a finite law: exact, so no false alarms."""
+
+    def test_law_of_total_variance(self):
+        """g(X, Y) = X + Y (1 + X), X and Y fair on {0, 2} and {-1, 1}, in the first of two coordinates.
+
+        E[g | X] = X has variance 1; Var[g | X] = (1 + X)^2 is 1 or 9, on average 5.
+        """
+        outcomes = [
+            (x + y * (1 + x), x + z * (1 + x))
+            for x, y, z in itertools.product((0.0, 2.0), (-1.0, 1.0), (-1.0, 1.0))
+        ]
+        totals = []
+        for replicates in itertools.product(outcomes, repeat=3):
+            halves = np.zeros((2, 3, 2))
+            halves[:, :, 0] = np.array(replicates).T
+            found = monte_carlo.variances(*halves)
+            totals.append([found[f"{part}variance"].value for part in ("", "inner_", "outer_")])
+        np.testing.assert_allclose(np.mean(totals, axis=0), [6.0, 1.0, 5.0])
+
+    def test_squared_mean_has_no_bias(self):
+        vectors = np.array([[1.0, 0.0], [-2.0, 1.0], [0.5, 3.0]])
+        found = [
+            monte_carlo.squared_mean(vectors[list(chosen)]).value
+            for chosen in itertools.product(range(3), repeat=4)
+        ]
+        assert np.mean(found) == pytest.approx(np.sum(vectors.mean(axis=0) ** 2))
+
+    @pytest.mark.parametrize(("center", "most"), [(0.0, 0.995), (0.3, 0.975)])
+    def test_intervals_cover(self, center, most):
+        """95 % intervals over 1000 data sets; at 0 they cover more, as documented. False-fail rate 1e-3 over seeds.
+
+        It would catch a standard error that is a fifth too small, or, off 0, too large.
+        """
+        draw = np.random.default_rng(3)
+        hits = 0
+        for _ in range(1000):
+            interval = monte_carlo.squared_mean(center + draw.normal(size=(64, 20)))
+            hits += interval.low <= 20 * center**2 <= interval.high
+        assert 0.925 < hits / 1000 < most
+
+    def test_summary(self):
+        draw = np.random.default_rng(1)
+        reference = 2.0 + draw.normal(size=(2, 8, 3))
+        found = monte_carlo.summarize({"leave_one_out": reference, "far": reference + 1.0})
+        assert np.isnan(found["leave_one_out"]["relative_bias"])
+        row = found["far"]
+        assert row["squared_bias"] == pytest.approx(3.0)
+        assert row["relative_bias"] == pytest.approx(3**0.5 / row["gradient_norm"])
+        assert row["variance"] == pytest.approx(found["leave_one_out"]["variance"])
+        assert row["variance"] == pytest.approx(row["inner_variance"] + row["outer_variance"])
+        for name in ("squared_bias", "relative_bias", "variance", "outer_variance"):
+            assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Instances and chunks so small that they compile and run in seconds."""
+    for name, value in (("STATES", 3), ("ACTIONS", 2), ("HORIZON", 3), ("CHUNK", 4)):
+        monkeypatch.setattr(monte_carlo, name, value)
+
+
+def settings(**changes) -> Settings:
+    return Settings(("leave_one_out", "lsf"), 6, 8, 0)._replace(**changes)
+
+
+class TestAudit:
+    def test_same_seed_same_bytes_and_columns(self, tiny, tmp_path):
+        for name in ("a", "b"):
+            monte_carlo.audit(settings(), [0], [2], tmp_path / name, tmp_path / f"{name}.parquet")
+        assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+        table = pd.read_parquet(tmp_path / "a.parquet")
+        assert list(table["estimator"]) == ["leave_one_out", "lsf"]
+        assert set(table["problem"]) == {"random_mdp_0"} and set(table["level"]) == {"monte_carlo"}
+        assert table["effective_sample_size"].between(1, 8).all()
+        lsf = table[table["estimator"] == "lsf"]
+        assert np.isfinite(lsf.select_dtypes("number").to_numpy()).all()
+
+    def test_draws_do_not_depend_on_the_number_of_replicates_or_on_other_estimators(self, tiny):
+        few, sizes = Run(settings(replicates=3, estimators=("maml",))).gradients(1, 2)
+        many, _ = Run(settings(replicates=6, estimators=("maml", "dice"))).gradients(1, 2)
+        assert few["maml"].shape == (2, 3, 6) and many["maml"].shape == (2, 6, 6)
+        np.testing.assert_allclose(few["maml"], many["maml"][:, :3], rtol=1e-12)
+        assert sizes.shape == (3,)
+        assert not np.allclose(many["maml"][:, :2], many["maml"][:, 4:])  # chunks differ
+        assert not np.allclose(many["maml"][0], many["maml"][1])  # outer batches differ
+
+    def test_a_replicate_from_its_uniforms(self, tiny):
+        """leave_one_out by hand: inner samples of theta, outer ones of theta', each half from its own uniforms."""
+        found, _ = Run(settings()).gradients(0, 2)
+        mdp, draw = monte_carlo.random_mdp(0), generator(0, "monte carlo", 0, 2, 0)
+        start = np.repeat(mdp.parameters[None], 4, axis=0)
+        inner = monte_carlo.sample(mdp, start, draw.uniform(size=(4, 2, 3, 2)))
+        after = MonteCarlo([estimator("lsf")]).adapted(mdp, *inner).numpy()
+        for half, numbers in enumerate(draw.uniform(size=(2, 4, 8, 3, 2))):
+            outer = monte_carlo.sample(mdp, after, numbers)
+            own = [tuple(x[1] for x in data) for data in (inner, outer)]
+            expected = naive_gradient(mdp, "leave_one_out", *own, baseline=0.0)
+            np.testing.assert_allclose(found["leave_one_out"][half, 1], expected, atol=1e-12)
+
+    def test_an_interrupted_audit_goes_on(self, monkeypatch, tmp_path):
+        done, stop_at = [], [(1, 4)]
+
+        def gradients(run: Run, number: int, size: int):
+            if (number, size) in stop_at:
+                raise KeyboardInterrupt
+            done.append((number, size))
+            draw = generator(number, size)
+            estimates = {n: draw.normal(size=(2, 6, 2)) for n in run.settings.estimators}
+            return estimates, np.ones(4)
+
+        monkeypatch.setattr(Run, "gradients", gradients)
+        arguments = settings(), [0, 1], [4, 2]
+        with pytest.raises(KeyboardInterrupt):
+            monte_carlo.audit(*arguments, tmp_path / "a", tmp_path / "a.parquet")
+        assert done == [(0, 2), (1, 2), (0, 4)] and not (tmp_path / "a.parquet").exists()
+        stop_at.clear()
+        done.clear()
+        monte_carlo.audit(*arguments, tmp_path / "a", tmp_path / "a.parquet")
+        assert done == [(1, 4)]
+        monte_carlo.audit(*arguments, tmp_path / "b", tmp_path / "b.parquet")
+        assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+    def test_an_estimate_that_is_not_finite_is_named(self, monkeypatch, tmp_path):
+        estimates = {"leave_one_out": np.zeros((2, 6, 2)), "lsf": np.full((2, 6, 2), np.nan)}
+        monkeypatch.setattr(Run, "gradients", lambda *_: (estimates, np.ones(4)))
+        with pytest.raises(RunError, match="lsf is not finite at N = 2 on random_mdp_0"):
+            monte_carlo.audit(settings(), [0], [2], tmp_path / "c", tmp_path / "out.parquet")
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("changes", "instances", "sample_sizes", "message"),
+        [
+            ({"estimators": ("lfs",)}, [0], [2], "unknown estimator 'lfs'"),
+            ({"estimators": ()}, [0], [2], "no estimator given"),
+            (
+                {"estimators": ("lsf", "lsf")},
+                [0],
+                [2],
+                "an? estimator is given twice among lsf lsf",
+            ),
+            ({}, [], [2], "no instance given"),
+            ({}, [-1], [2], "instance is -1; give an integer >= 0"),
+            ({}, [0, 0], [2], "instance is given twice"),
+            ({}, [0], [], "no sample size given"),
+            ({}, [0], [4, 0], "sample size is 0; give an integer >= 1"),
+            ({"replicates": 2}, [0], [2], "replicates is 2; give an integer >= 3"),
+            ({"outer_sample_size": 0}, [0], [2], "outer sample size is 0; give an integer >= 1"),
+            ({"seed": -1}, [0], [2], "seed is -1"),
+        ],
+    )
+    def test_bad_input_writes_nothing(self, changes, instances, sample_sizes, message, tmp_path):
+        with pytest.raises(InputError, match=message):
+            monte_carlo.audit(
+                settings(**changes), instances, sample_sizes, tmp_path / "c", tmp_path / "o.parquet"
+            )
+        assert not list(tmp_path.iterdir())
