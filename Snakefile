@@ -31,6 +31,7 @@ rule all:
     input:
         AUDIT_TABLES,
         TRAINING_TABLES,
+        STUDY_TABLES,
         EVALUATION_TABLES,
         expand(
             f"{FIGURES}/{{figure}}.{{format}}",

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metarl.advantages import discounted_sums, linear_feature_baseline, trajectories
+from metarl.advantages import (
+    baseline_features,
+    discounted_sums,
+    fit,
+    linear_feature_baseline,
+    trajectories,
+)
 from metarl.rollouts import Rollout
 from metarl.settings import AdvantageSettings
 
@@ -55,7 +61,13 @@ def naive_baseline(observations, mask, targets) -> np.ndarray:
     return predictions
 
 
-def naive_advantages(rollout: Rollout, discount: float, gae_lambda: float):
+def predicted(observations, mask, targets) -> np.ndarray:
+    """The fitted baseline on what it was fitted on."""
+    coefficients = linear_feature_baseline(observations, mask, targets)
+    return (baseline_features(observations, mask) @ coefficients.numpy()).reshape(mask.shape)
+
+
+def naive_advantages(rollout: Rollout, discount: float, gae_lambda: float, values=None):
     """gamma^t times GAE, TD error and reward of every step, unscaled, from double sums."""
     rewards = rollout.rewards.astype(np.float64)
     lengths = rollout.mask.sum(axis=-1).astype(int)
@@ -65,7 +77,8 @@ def naive_advantages(rollout: Rollout, discount: float, gae_lambda: float):
             returns_to_go[k, i, t] = sum(
                 discount ** (later - t) * rewards[k, i, later] for later in range(t, lengths[k, i])
             )
-    values = naive_baseline(rollout.observations, rollout.mask, returns_to_go)
+    if values is None:
+        values = naive_baseline(rollout.observations, rollout.mask, returns_to_go)
     advantages, errors = np.zeros(rewards.shape), np.zeros(rewards.shape)
     discounted = np.zeros(rewards.shape)
     for k, i in np.ndindex(TASKS, ROWS):
@@ -95,7 +108,7 @@ def test_discounted_sums(factor):
 
 def test_baseline_against_least_squares(rollout):
     targets = np.random.default_rng(1).normal(size=rollout.mask.shape)
-    predictions = linear_feature_baseline(rollout.observations, rollout.mask, targets)
+    predictions = predicted(rollout.observations, rollout.mask, targets)
     assert predictions.dtype == np.float64
     expected = naive_baseline(rollout.observations, rollout.mask, targets)
     np.testing.assert_allclose(predictions, expected, rtol=0, atol=1e-9)
@@ -104,9 +117,9 @@ def test_baseline_against_least_squares(rollout):
 
 def test_baseline_fits_every_task_by_itself(rollout):
     targets = np.random.default_rng(1).normal(size=rollout.mask.shape)
-    together = linear_feature_baseline(rollout.observations, rollout.mask, targets)
+    together = predicted(rollout.observations, rollout.mask, targets)
     targets[1] *= -3.0
-    apart = linear_feature_baseline(rollout.observations, rollout.mask, targets)
+    apart = predicted(rollout.observations, rollout.mask, targets)
     np.testing.assert_allclose(apart[0], together[0], rtol=0, atol=1e-12)
     np.testing.assert_allclose(apart[1], -3.0 * together[1], rtol=0, atol=1e-9)
 
@@ -124,6 +137,28 @@ def test_trajectories_against_plain_loops(rollout, discount, gae_lambda):
             (batch.score_rewards, discounted),
         ):
             np.testing.assert_allclose(found[k], expected[k] / sigma, rtol=1e-6, atol=1e-6)
+
+
+def test_a_baseline_from_elsewhere_enters_as_it_is(rollout):
+    """Fitted on the tasks in another order with other rewards, then chosen by task; float64."""
+    settings = AdvantageSettings(0.99, 0.9)
+    other = rollout._replace(rewards=rollout.mask * (3.0 + 2.0 * rollout.rewards[:, ::-1]))
+    pilot = fit(Rollout(*(x[::-1] for x in other[:-1]), other.behaviour), settings)
+    batch = trajectories(rollout, settings, pilot.of(np.array([1, 0])), tf.float64)
+    returns_to_go = discounted_sums(other.rewards.astype(float), 0.99)
+    coefficients = linear_feature_baseline(other.observations, other.mask, returns_to_go).numpy()
+    values = (baseline_features(rollout.observations, rollout.mask) @ coefficients).reshape(
+        rollout.mask.shape
+    )
+    found = naive_advantages(rollout, 0.99, 0.9, values)
+    scales, *_ = naive_advantages(other, 0.99, 0.9)
+    for k in range(TASKS):
+        sigma = scales[k][other.mask[k] == 1].std()
+        for x, expected in zip(
+            (batch.advantages, batch.rewards, batch.score_rewards), found, strict=True
+        ):
+            np.testing.assert_allclose(x[k], expected[k] / sigma, rtol=1e-7, atol=1e-7)
+    assert {x.dtype for x in tf.nest.flatten(batch)} == {tf.float64}
 
 
 @pytest.mark.parametrize("discount", [1.0, 0.99, 0.9, 0.5])

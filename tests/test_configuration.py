@@ -52,6 +52,16 @@ def test_every_key_has_a_why_above_it(scale):
             SMOKE["environments"]["PointGoal"],
             "environments: got 'Ant'; allowed: HalfCheetahDir, HalfCheetahVel, PointGoal",
         ),
+        (
+            ("sample_size_study", "environment"),
+            "HalfCheetahVel",
+            "sample_size_study.environment: got 'HalfCheetahVel'; allowed: PointGoal, HalfCheetahDir",
+        ),
+        (
+            ("sample_size_study", "algorithms"),
+            ["lsf", "dice"],
+            "sample_size_study.algorithms: got 'dice'; allowed: lsf, unbiased, maml_trpo",
+        ),
         (("seeds",), [0, "1"], "seeds.1: got '1' (str); allowed: integer"),
         (("seeds",), [0, 1.0], "seeds.1: got 1.0 (float); allowed: integer"),
         (("seeds",), 3, "seeds: got 3 (int); allowed: array"),

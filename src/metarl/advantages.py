@@ -5,6 +5,8 @@ Every estimator sees the same first-order inner gradient. For lambda = 1 the und
 ones differ in their score weights alone.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
@@ -23,21 +25,10 @@ def discounted_sums(x: np.ndarray, factor: float) -> np.ndarray:
     return sums
 
 
-def linear_feature_baseline(
-    observations: np.ndarray, mask: np.ndarray, targets: np.ndarray
-) -> np.ndarray:
-    """Least-squares fit of `targets` on features of state and time, per task (Duan et al. 2016, appendix).
+def baseline_features(observations: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Features of state and time (Duan et al. 2016, appendix), float64 [K, N * T, 2 O + 4], 0 where the mask is 0.
 
-    Features: observation clipped to [-10, 10], its square, t/100 and its square and cube, 1. Fitted and predicted on
-    the same trajectories, as published code does: a bias of O(1/N) in any estimator that assumes independence.
-
-    Args:
-      observations: [K, N, T, O].
-      mask: [K, N, T].
-      targets: [K, N, T].
-
-    Returns:
-      Predictions [K, N, T] float64, 0 where the mask is 0.
+    Observation clipped to [-10, 10], its square, t/100 and its square and cube, 1.
     """
     tasks, rows, horizon = mask.shape
     clipped = np.clip(observations, -10.0, 10.0).astype(np.float64)
@@ -45,17 +36,88 @@ def linear_feature_baseline(
     features = np.concatenate(
         [clipped, clipped**2, time, time**2, time**3, np.ones_like(time)], axis=-1
     )
-    features = (features * mask[..., None]).reshape(tasks, rows * horizon, -1)
-    masked_targets = (targets * mask).reshape(tasks, rows * horizon, 1)
+    return (features * mask[..., None]).reshape(tasks, rows * horizon, -1)
+
+
+def least_squares(features: np.ndarray, targets: np.ndarray) -> tf.Tensor:
+    """Coefficients [K, F, 1] of the fit of `targets` [K, M, 1] on `features` [K, M, F], with a ridge of 1e-5."""
     # TensorFlow's kernels rather than BLAS: their bits do not depend on the number of threads.
     gram = tf.matmul(features, features, transpose_a=True)
     ridge = 1e-5 * tf.eye(features.shape[-1], dtype=tf.float64)
-    moments = tf.matmul(features, tf.constant(masked_targets, tf.float64), transpose_a=True)
-    coefficients = tf.linalg.solve(gram + ridge, moments)
-    return tf.matmul(features, coefficients).numpy().reshape(tasks, rows, horizon)
+    moments = tf.matmul(features, tf.constant(targets, tf.float64), transpose_a=True)
+    return tf.linalg.solve(gram + ridge, moments)
 
 
-def trajectories(rollout: Rollout, settings: AdvantageSettings) -> Trajectories:
+def linear_feature_baseline(
+    observations: np.ndarray, mask: np.ndarray, targets: np.ndarray
+) -> tf.Tensor:
+    """The linear feature baseline's coefficients [K, F, 1]: `targets` [K, N, T] on `baseline_features`, per task."""
+    features = baseline_features(observations, mask)
+    return least_squares(features, (targets * mask).reshape(*features.shape[:2], 1))
+
+
+class Signals(NamedTuple):
+    """What a rollout's rewards become under a baseline; each float64 [K, N, T], 0 where the mask is 0.
+
+    Attributes:
+      advantages: gamma^t A^GAE_t.
+      rewards: gamma^t delta_t, the baseline's temporal-difference errors.
+      score_rewards: gamma^t r_t.
+    """
+
+    advantages: np.ndarray
+    rewards: np.ndarray
+    score_rewards: np.ndarray
+
+
+class Baseline(NamedTuple):
+    """What one rollout tells about another: a fitted baseline, and the scale of advantages under it.
+
+    Attributes:
+      coefficients: of the linear feature baseline, [K, F, 1].
+      deviation: sigma, the standard deviation of each task's advantages, [K, 1, 1].
+    """
+
+    coefficients: tf.Tensor
+    deviation: np.ndarray
+
+    def of(self, tasks: np.ndarray) -> "Baseline":
+        """The same for a selection of tasks, given by index [K']."""
+        return Baseline(tf.gather(self.coefficients, tasks), self.deviation[tasks])
+
+
+def unscaled(rollout: Rollout, settings: AdvantageSettings, coefficients: tf.Tensor) -> Signals:
+    """Generalized advantage estimates of a rollout under a fitted baseline, before division by sigma."""
+    discount = settings.discount
+    mask = rollout.mask.astype(np.float64)
+    rewards = rollout.rewards.astype(np.float64)
+    features = baseline_features(rollout.observations, mask)
+    values = tf.matmul(features, coefficients).numpy().reshape(mask.shape)
+    following = np.concatenate([values[..., 1:], np.zeros_like(values[..., :1])], axis=-1)
+    errors = mask * (rewards + discount * following - values)
+    advantages = discounted_sums(errors, discount * settings.gae_lambda)
+    powers = discount ** np.arange(mask.shape[-1])
+    return Signals(*(mask * powers * x for x in (advantages, errors, rewards)))
+
+
+def fit(rollout: Rollout, settings: AdvantageSettings) -> Baseline:
+    """The baseline and the scale of a rollout's own tasks."""
+    mask = rollout.mask.astype(np.float64)
+    returns_to_go = discounted_sums(rollout.rewards.astype(np.float64), settings.discount)
+    coefficients = linear_feature_baseline(rollout.observations, mask, returns_to_go)
+    advantages = unscaled(rollout, settings, coefficients).advantages
+    counts = mask.sum(axis=(1, 2), keepdims=True)
+    means = advantages.sum(axis=(1, 2), keepdims=True) / counts
+    squares = (mask * (advantages - means) ** 2).sum(axis=(1, 2), keepdims=True)
+    return Baseline(coefficients, np.sqrt(squares / counts))
+
+
+def trajectories(
+    rollout: Rollout,
+    settings: AdvantageSettings,
+    baseline: Baseline | None = None,
+    dtype: tf.DType = tf.float32,
+) -> Trajectories:
     """The batch that estimators see.
 
     advantages = gamma^t A^GAE_t / sigma, rewards = gamma^t delta_t / sigma and score_rewards = gamma^t r_t / sigma, with
@@ -65,37 +127,30 @@ def trajectories(rollout: Rollout, settings: AdvantageSettings) -> Trajectories:
     Args:
       rollout: K x N x T steps.
       settings: discount and lambda.
+      baseline: of the K tasks. None: fitted on the rollout itself, as published code does; each trajectory's
+        advantages then depend on the others, a bias of O(1/N) from the baseline and of O(1) from sigma in any
+        estimator that assumes independence.
+      dtype: of the batch.
 
     Returns:
-      Trajectories, float32, weights 1/N.
+      Trajectories, weights 1/N.
     """
-    discount = settings.discount
-    mask = rollout.mask.astype(np.float64)
-    rewards = rollout.rewards.astype(np.float64)
-    returns_to_go = discounted_sums(rewards, discount)
-    values = linear_feature_baseline(rollout.observations, mask, returns_to_go)
-    following = np.concatenate([values[..., 1:], np.zeros_like(values[..., :1])], axis=-1)
-    errors = mask * (rewards + discount * following - values)
-    advantages = discounted_sums(errors, discount * settings.gae_lambda)
-    powers = discount ** np.arange(mask.shape[-1])
-    advantages, errors, rewards = (mask * powers * x for x in (advantages, errors, rewards))
-    counts = mask.sum(axis=(1, 2), keepdims=True)
-    means = advantages.sum(axis=(1, 2), keepdims=True) / counts
-    variances = (mask * (advantages - means) ** 2).sum(axis=(1, 2), keepdims=True) / counts
-    scale = 1.0 / (np.sqrt(variances) + 1e-8)
-    tasks, rows, _ = mask.shape
+    coefficients, deviation = fit(rollout, settings) if baseline is None else baseline
+    scale = 1.0 / (deviation + 1e-8)
+    found = unscaled(rollout, settings, coefficients)
+    tasks, rows, _ = rollout.mask.shape
 
     def tensor(x: np.ndarray) -> tf.Tensor:
-        return tf.constant(x, tf.float32)
+        return tf.constant(x, dtype)
 
     return Trajectories(
         observations=tensor(rollout.observations),
         actions=tensor(rollout.actions),
-        advantages=tensor(scale * advantages),
-        rewards=tensor(scale * errors),
-        score_rewards=tensor(scale * rewards),
+        advantages=tensor(scale * found.advantages),
+        rewards=tensor(scale * found.rewards),
+        score_rewards=tensor(scale * found.score_rewards),
         mask=tensor(rollout.mask),
         behaviour=tuple(tensor(x) for x in rollout.behaviour),
-        weights=tf.fill([tasks, rows], tf.constant(1.0 / rows)),
-        sample_size=tf.constant(float(rows)),
+        weights=tf.fill([tasks, rows], tf.constant(1.0 / rows, dtype)),
+        sample_size=tf.constant(float(rows), dtype),
     )

@@ -25,6 +25,21 @@ def check_configuration(config: Mapping, schema: Path, origin: str) -> None:
     error = min(validator.iter_errors(config), key=lambda error: len(error.path), default=None)
     if error is not None:
         raise InputError(f"{origin}: {_describe(error)}")
+    _check_study(config, origin)
+
+
+def _check_study(config: Mapping, origin: str) -> None:
+    """The study of sample sizes is made of the configuration's own environments and algorithms."""
+    study = config["sample_size_study"]
+    for key, names, known in (
+        ("environment", [study["environment"]], config["environments"]),
+        ("algorithms", study["algorithms"], config["algorithms"]),
+    ):
+        for name in names:
+            if name not in known:
+                raise InputError(
+                    f"{origin}: sample_size_study.{key}: got {name!r}; allowed: {_join(list(known))}"
+                )
 
 
 def _is_integer(_, instance: object) -> bool:

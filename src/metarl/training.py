@@ -47,6 +47,7 @@ class CurveRow(NamedTuple):
     """A row of the learning curve: one inner step of one iteration.
 
     Attributes:
+      sample_size: N, trajectories a task and inner step.
       environment_steps: simulated so far, this iteration included.
       mean_return: over tasks and trajectories, undiscounted.
       task_std: standard deviation over tasks of their mean returns.
@@ -60,6 +61,7 @@ class CurveRow(NamedTuple):
     environment: str
     estimator: str
     seed: int
+    sample_size: int
     iteration: int
     environment_steps: int
     inner_step: int
@@ -386,6 +388,7 @@ def train(
                 environment=settings.environment,
                 estimator=settings.estimator,
                 seed=settings.seed,
+                sample_size=settings.trajectories,
                 iteration=iteration,
                 environment_steps=(iteration + 1) * steps_an_iteration,
                 inner_step=inner,

@@ -116,13 +116,14 @@ def finished(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("scale", "runs", "problems"), [("config", 36, 15), ("smoke", 6, 3), ("paper", 90, 15)]
+    ("scale", "runs", "study", "problems"),
+    [("config", 36, 12, 15), ("smoke", 6, 2, 3), ("paper", 90, 40, 15)],
 )
-def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, problems):
+def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems):
     arguments = () if scale == "config" else ("--configfile", f"config/{scale}.yaml")
     assert planned(fresh, *arguments) == {
         "audit": problems,
-        "train": runs,
+        "train": runs + study,
         "evaluate": runs,
         "draw_exact_audit": 1,
         "draw_published_code": 1,
@@ -137,7 +138,7 @@ def test_committed_figures_do_not_stand_in_for_absent_results(fresh):
     figures.mkdir()
     for name in FIGURES:
         (figures / name).write_text("from an earlier run\n")
-    assert planned(fresh)["train"] == 36
+    assert planned(fresh)["train"] == 48
     shutil.rmtree(figures)
 
 
@@ -177,7 +178,7 @@ def test_a_second_call_does_nothing(finished):
         (
             "environments/point_goal.py",
             {
-                "train": 3,
+                "train": 5,
                 "evaluate": 3,
                 "draw_learning_curves": 1,
                 "draw_adaptation": 1,
@@ -187,7 +188,7 @@ def test_a_second_call_does_nothing(finished):
         (
             "training.py",
             {
-                "train": 6,
+                "train": 8,
                 "evaluate": 6,
                 "draw_learning_curves": 1,
                 "draw_adaptation": 1,
@@ -215,7 +216,7 @@ def test_a_new_seed_runs_alone(finished):
     with rewritten(config, config.read_text().replace("seeds: [0]", "seeds: [0, 1]")):
         plan = planned(finished, *SMOKE)
     assert plan == {
-        "train": 6,
+        "train": 8,
         "evaluate": 6,
         "draw_learning_curves": 1,
         "draw_adaptation": 1,
@@ -228,7 +229,7 @@ def test_a_setting_reruns_its_environment_alone(finished):
     rate = "inner_learning_rate: "
     with rewritten(config, config.read_text().replace(f"{rate}0.5", f"{rate}0.25")):
         plan = planned(finished, *SMOKE)
-    assert (plan["train"], plan["evaluate"]) == (3, 3)
+    assert (plan["train"], plan["evaluate"]) == (5, 3)
     assert "audit" not in plan
 
 
@@ -243,7 +244,7 @@ def test_the_smoke_scale_from_end_to_end(tmp_path):
     assert result.returncode == 0, result.stdout
     results = tree / "results/smoke"
     assert sorted(path.name for path in (results / "figures").iterdir()) == FIGURES
-    assert len(list(results.glob("train/*/*/seed_0.parquet"))) == 6
+    assert len(list(results.glob("train/*/*/seed_0.parquet"))) == 8
     assert len(list(results.glob("evaluate/*/*/seed_0.parquet"))) == 6
     assert len(list(results.glob("audit/exact_*.parquet"))) == 3
     assert all(path.stat().st_size for path in results.rglob("*.parquet"))

@@ -38,7 +38,16 @@ JUDGED_TABLES = expand(
     f"{RESULTS}/audit/exact_{{problem}}.parquet",
     problem=[name for name, settings in EXACT["problems"].items() if settings["judged"]],
 )
+STUDY = config["sample_size_study"]
+STUDY_RUNS = expand(
+    "{environment}/{algorithm}_N{trajectories}/seed_{seed}",
+    environment=STUDY["environment"],
+    algorithm=STUDY["algorithms"],
+    trajectories=STUDY["trajectories"],
+    seed=config["seeds"],
+)
 TRAINING_TABLES = expand(f"{RESULTS}/train/{{run}}.parquet", run=RUNS)
+STUDY_TABLES = expand(f"{RESULTS}/train/{{run}}.parquet", run=STUDY_RUNS)
 EVALUATION_TABLES = expand(f"{RESULTS}/evaluate/{{run}}.parquet", run=RUNS)
 
 
@@ -48,10 +57,23 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+def run_algorithm(wildcards):
+    """The algorithm of a run: its own, or of the study's lsf_N5 that of lsf."""
+    return config["algorithms"][wildcards.algorithm.partition("_N")[0]]
+
+
 def run_settings(wildcards):
-    """The settings of a run: its environment's, and in their place what its algorithm has of its own."""
-    algorithm = config["algorithms"][wildcards.algorithm]
-    return {**config["environments"][wildcards.environment], **algorithm.get("settings", {})}
+    """The settings of a run: its environment's, and in their place what its algorithm has of its own.
+
+    The study's lsf_N5 has 5 trajectories, and as many environment steps in all as lsf.
+    """
+    settings = config["environments"][wildcards.environment] | run_algorithm(wildcards).get(
+        "settings", {}
+    )
+    if size := wildcards.algorithm.partition("_N")[2]:
+        trajectories = settings["iterations"] * settings["trajectories"]
+        settings |= {"trajectories": int(size), "iterations": trajectories // int(size)}
+    return settings
 
 
 def flags(settings):

@@ -12,7 +12,7 @@ rule train:
         f"{BENCHMARKS}/train/{RUN}.tsv"
     threads: 1  # runs outnumber cores: one each keeps all cores busy
     params:
-        estimator=lambda wildcards: config["algorithms"][wildcards.algorithm]["estimator"],
+        estimator=lambda wildcards: run_algorithm(wildcards)["estimator"],
         settings=lambda wildcards: flags(run_settings(wildcards)),
         checkpoints=f"{RESULTS}/checkpoints",
         tensorboard=f"{RESULTS}/tensorboard/{RUN}",
