@@ -1,36 +1,22 @@
 """The Monte Carlo audit: random tabular Markov decision processes, too large to enumerate, with sampled batches.
 
 Every replicate draws N inner trajectories X ~ p_theta and, independently of each other, two outer batches Y, Y' ~ p_theta'
-of a fixed size, which does not grow with N. All estimators see the same draws. The law of total variance then splits
-
-    Var g_hat(X, Y) = Var_X E[g_hat | X] + E_X Var[g_hat | X]     (traces of covariances)
-                      inner variance       outer variance
-
-and both parts have unbiased estimates: Var_X E[g_hat | X] = Cov(g_hat(X, Y), g_hat(X, Y')), as Y and Y' are independent
-given X, and E_X Var[g_hat | X] = E || g_hat(X, Y) - g_hat(X, Y') ||^2 / 2. The rates of the claims are those of the
-inner variance; the outer one is a floor under the total that no number of inner samples lowers.
+of a fixed size, which does not grow with N. All estimators see the same draws; `metarl.audit.sampled` has the statistics.
 
 Rewards are discounted by their time step and advantages are their plain rewards-to-go: no baseline is fitted, f_i
 depends on X_i alone, and leave_one_out is an unbiased reference. Everything is float64.
 """
 
-import hashlib
-import json
 import math
-import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
-from scipy import stats
 
-from metarl import checkpoints
 from metarl.adaptation import adapt
-from metarl.errors import InputError, RunError
+from metarl.audit import sampled
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import (
     effective_sample_size,
@@ -41,27 +27,15 @@ from metarl.estimators.algebra import (
 from metarl.outer_optimizers import clipped_gradient
 from metarl.policies import TabularSoftmaxPolicy
 from metarl.randomness import generator
-from metarl.settings import InnerSettings, require
-from metarl.sources import sources
-from metarl.storage import require_writable, write_parquet
+from metarl.settings import InnerSettings
+from metarl.storage import require_writable
 from metarl.trajectories import Trajectories
 
 # Tang et al. 2021, robintyh1/neurips2021-meta-gradient-offpolicy-evaluation main.py:42-47: sizes, discount, Dirichlet
 # concentration (transitions are nearly deterministic), mean rewards uniform in [0, 1], first state 0, no reward noise.
 STATES, ACTIONS, HORIZON, DISCOUNT, CONCENTRATION = 20, 5, 20, 0.8, 0.001
 INNER_LEARNING_RATE = 2.0  # ours: theta' gains about a tenth of V, so that adaptation matters
-REFERENCE = "leave_one_out"
 CHUNK = 32  # replicates a compiled call: one shape means one compilation for each N
-MINIMUM_REPLICATES = 3
-CONFIDENCE = 0.95
-KEYS = ("level", "problem", "estimator", "sample_size", "replicates", "outer_sample_size")
-INTERVALS = ("squared_bias", "relative_bias", "variance", "inner_variance", "outer_variance")
-COLUMNS = (
-    *KEYS,
-    *(f"{name}{end}" for name in INTERVALS for end in ("", "_low", "_high")),
-    "gradient_norm",
-    "effective_sample_size",
-)
 
 
 class MDP(NamedTuple):
@@ -225,97 +199,6 @@ def reference_sample_sizes(
     return effective_sample_size(leave_one_out_ratios(step), outer_batch)
 
 
-class Interval(NamedTuple):
-    """An estimate and the ends of its CONFIDENCE interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def mean(terms: np.ndarray) -> Interval:
-    """The mean of terms [R] that are independent, or nearly, with Student's interval."""
-    value, count = float(np.mean(terms)), len(terms)
-    margin = float(
-        stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.std(terms, ddof=1) / count**0.5
-    )
-    return Interval(value, value - margin, value + margin)
-
-
-def squared_mean(draws: np.ndarray) -> Interval:
-    """||E D||^2 of independent draws [R, P]: the mean of D_r . D_s over all pairs r != s, which has no bias.
-
-    Its variance is 4 E[D]^T S E[D] / R + 2 tr(S^2) / R^2 with S the covariance of D (the two terms of a U-statistic,
-    Hoeffding 1948): the second one rules where E[D] is small, and there the estimate may be negative. The interval is
-    normal, and a little too wide where E[D] is 0.
-    """
-    count = len(draws)
-    center = draws.mean(axis=0)
-    deviations = draws - center
-    products = deviations @ deviations.T
-    own = np.diag(products)
-    value = center @ center - own.sum() / (count * (count - 1))
-    square = (np.sum(products**2) - own @ own) / (count * (count - 1))  # tr(S^2)
-    along = np.sum((deviations @ center) ** 2) / (count - 1)
-    along = max(
-        along - square / count, 0.0
-    )  # E[D]^T S E[D], without what the noise of the center adds
-    error = math.sqrt(4 * along / count + 2 * square / count**2)
-    margin = stats.norm.ppf((1 + CONFIDENCE) / 2) * error
-    return Interval(float(value), float(value - margin), float(value + margin))
-
-
-def variances(first: np.ndarray, second: np.ndarray) -> dict[str, Interval]:
-    """The law of total variance from g_hat(X_r, Y_r) and g_hat(X_r, Y'_r), r = 1..R, each [R, P].
-
-    Returns:
-      variance (of g_hat with one outer batch), inner_variance and outer_variance: traces of covariances, the first the
-      sum of the others.
-    """
-    count = len(first)
-    products = (first - first.mean(axis=0)) * (second - second.mean(axis=0))
-    inner = products.sum(axis=1) * count / (count - 1)
-    outer = np.sum((first - second) ** 2, axis=1) / 2
-    return {
-        "variance": mean(inner + outer),
-        "inner_variance": mean(inner),
-        "outer_variance": mean(outer),
-    }
-
-
-def root(x: float) -> float:
-    """The square root; 0 for the negative values that an unbiased estimate of a square can take."""
-    return math.sqrt(max(x, 0.0))
-
-
-def summarize(gradients: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Bias and variances of every estimator.
-
-    Args:
-      gradients: g_hat of every estimator, [2, R, P], for two outer batches a replicate; REFERENCE is one of them.
-
-    Returns:
-      Of every estimator, by column: squared_bias, its unbiased estimate; relative_bias, the root over that of the
-      reference's squared norm; the variances; each with ends _low and _high; gradient_norm. The bias of the reference
-      itself is nan: it is not measured.
-    """
-    reference = gradients[REFERENCE].mean(axis=0)
-    norm = root(squared_mean(reference).value)
-    summary = {}
-    for name, halves in gradients.items():
-        bias = Interval(math.nan, math.nan, math.nan)
-        if name != REFERENCE:
-            bias = squared_mean(halves.mean(axis=0) - reference)
-        relative = Interval(*(root(end) / norm if norm else math.nan for end in bias))
-        measured = {"squared_bias": bias, "relative_bias": relative, **variances(*halves)}
-        row = {}
-        for column, interval in measured.items():
-            row |= {column: interval.value}
-            row |= {f"{column}_low": interval.low, f"{column}_high": interval.high}
-        summary[name] = row | {"gradient_norm": norm}
-    return summary
-
-
 class Settings(NamedTuple):
     """What a run's numbers depend on, but for the instance and N.
 
@@ -345,7 +228,7 @@ class Run:
     def __init__(self, settings: Settings):
         self.settings = settings
         by_loss = {}
-        for name in dict.fromkeys((REFERENCE, *settings.estimators)):
+        for name in dict.fromkeys((sampled.REFERENCE, sampled.LINEARIZED, *settings.estimators)):
             entry = estimator(name)
             by_loss.setdefault(entry.inner_loss, []).append(entry)
         self.groups = [MonteCarlo(entries) for entries in by_loss.values()]
@@ -380,33 +263,24 @@ class Run:
         }
         return gradients, sizes.numpy()[:replicates]
 
-    def rows(self, number: int, sample_size: int) -> list[dict]:
-        """One row an estimator.
+    def rows(self, problem: str, number: int, sample_size: int) -> list[dict]:
+        """The rows of `sampled.COLUMNS` at one instance and N.
 
         Raises:
           RunError: an estimate is not finite.
         """
         gradients, sizes = self.gradients(number, sample_size)
-        for name, estimates in gradients.items():
-            if not np.isfinite(estimates).all():
-                raise RunError(
-                    f"{name} is not finite at N = {sample_size} on random_mdp_{number}; "
-                    "its weights have a NaN or an infinity"
-                )
-        summary = summarize(gradients)
-        return [
-            {
-                "level": "monte_carlo",
-                "problem": f"random_mdp_{number}",
-                "estimator": name,
-                "sample_size": sample_size,
-                "replicates": self.settings.replicates,
-                "outer_sample_size": self.settings.outer_sample_size,
-            }
-            | summary[name]
-            | {"effective_sample_size": float(sizes.mean())}
-            for name in self.settings.estimators
-        ]
+        keys = {
+            "level": "monte_carlo",
+            "problem": problem,
+            "sample_size": sample_size,
+            "replicates": self.settings.replicates,
+            "outer_sample_size": self.settings.outer_sample_size,
+        }
+        return sampled.rows(
+            keys, self.settings.estimators, gradients, float(sizes.mean()),
+            generator(self.settings.seed, "monte carlo bootstrap", number, sample_size),
+        )  # fmt: skip
 
 
 def audit(
@@ -423,67 +297,25 @@ def audit(
       instances: numbers of `random_mdp`.
       sample_sizes: the N.
       checkpoint_folder: where finished instances and N are kept; an audit that was interrupted goes on from there.
-      output: parquet file with COLUMNS: see `summarize`; effective_sample_size is that of leave_one_out's importance
-        weights, at most outer_sample_size, the smallest over left-out trajectories, averaged over replicates.
+      output: parquet file with `sampled.COLUMNS`; effective_sample_size is that of leave_one_out's importance weights,
+        at most outer_sample_size, the smallest over left-out trajectories, averaged over replicates.
 
     Raises:
       InputError: an unknown estimator or a number out of range; nothing is written.
       RunError: an estimate is not finite; what was finished stays in the checkpoint.
     """
     require_writable(output, checkpoint_folder / "checkpoint.npz")
-    require_lists(settings.estimators, instances, sample_sizes)
-    require(
-        settings.replicates >= MINIMUM_REPLICATES,
-        "replicates", settings.replicates, f"an integer >= {MINIMUM_REPLICATES}",
+    sampled.require_list("instance", instances, least=0)
+    sampled.require_settings(
+        settings.estimators, sample_sizes, settings.replicates, settings.outer_sample_size, settings.seed
     )  # fmt: skip
-    require(
-        settings.outer_sample_size >= 1,
-        "outer sample size", settings.outer_sample_size, "an integer >= 1",
-    )  # fmt: skip
-    require(0 <= settings.seed < 2**63, "seed", settings.seed, "an integer >= 0 and < 2^63")
     run = Run(settings)
-    units = [(number, size) for size in sorted(sample_sizes) for number in instances]
-    described = settings._asdict() | {"units": units}
-    checkpoint = checkpoint_folder / f"{digest(described)}.npz"
-    restored = checkpoints.load(checkpoint)
-    rows = [] if restored is None else restored[1]
-    first = len(rows) // len(settings.estimators)
-    started = time.monotonic()
-    for done, (number, size) in enumerate(units[first:], start=first + 1):
-        rows += run.rows(number, size)
-        checkpoints.save(checkpoint, {}, rows, described)
-        cost = [size for _, size in units]
-        pace = (time.monotonic() - started) / sum(cost[first:done])
-        print(
-            f"random_mdp_{number}: N = {size}, {done}/{len(units)}, ETA {pace * sum(cost[done:]):.0f} s",
-            file=sys.stderr,
-            flush=True,
-        )
-    write_parquet(pd.DataFrame(rows, columns=COLUMNS), output)
-
-
-def require_lists(
-    estimators: Sequence[str], instances: Sequence[int], sample_sizes: Sequence[int]
-) -> None:
-    """Raises InputError for an empty list, a repeated entry or a number below its range."""
-    for given, values, least in (
-        ("estimator", estimators, None),
-        ("instance", instances, 0),
-        ("sample size", sample_sizes, 1),
-    ):
-        if not values:
-            raise InputError(f"no {given} given; give at least one")
-        if len(set(values)) < len(values):
-            raise InputError(
-                f"a {given} is given twice among {' '.join(map(str, values))}; give each once"
-            )
-        if least is not None:
-            require(min(values) >= least, given, min(values), f"an integer >= {least}")
-
-
-def digest(settings: Mapping) -> str:
-    """Names the checkpoint of these settings under this code: another line of code starts afresh."""
-    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for source in sources("metarl.audit.monte_carlo", root=str(checkpoints.ROOT)):
-        found.update(Path(source).read_bytes())
-    return found.hexdigest()[:32]
+    units = [
+        (f"random_mdp_{number}", number, size)
+        for size in sorted(sample_sizes)
+        for number in instances
+    ]
+    sampled.audit_units(
+        units, [size for *_, size in units], run.rows, settings._asdict() | {"units": units},
+        "metarl.audit.monte_carlo", checkpoint_folder, output,
+    )  # fmt: skip

@@ -1,0 +1,296 @@
+"""Statistics of sampled audits: bias, variance and their bootstrap intervals from independent replicates.
+
+A replicate r draws inner samples X_r and, independently of each other, two outer batches Y_r, Y'_r of a fixed size;
+every estimator sees the same draws. All statistics are of two kinds, and both have no bias:
+
+    the mean over replicates of a number of one replicate
+    E[a] . E[b] by the U-statistic mean over r != s of a_r . b_s         (Hoeffding 1948), never the norm of a noisy mean
+
+The variance of g_hat(X, Y) is split by the law of total variance: the inner part Cov(g_hat(X, Y), g_hat(X, Y')) is that of
+E[g_hat | X], whose rates in N the claims are about; the outer part E || g_hat(X, Y) - g_hat(X, Y') ||^2 / 2 is a floor
+that no number of inner samples lowers. Traces of covariances throughout.
+
+Intervals are percentiles over draws of replicates with replacement. A draw takes pairs of different replicates alone, so
+that its center is the estimate; where the mean is 0, intervals of its square are up to 3^(1/2) times too wide.
+"""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from metarl import checkpoints
+from metarl.errors import InputError, RunError
+from metarl.settings import require
+from metarl.sources import sources
+from metarl.storage import write_parquet
+
+REFERENCE = "leave_one_out"
+LINEARIZED = "lsf"
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+MINIMUM_REPLICATES = 3
+MINIMUM_SHARE = (
+    0.1  # of the outer batch, below which the reference's importance weights have degenerated
+)
+KEYS = ("level", "problem", "estimator", "sample_size", "replicates", "outer_sample_size")
+MEASURES = (
+    "squared_bias",
+    "relative_bias",
+    "variance",
+    "inner_variance",
+    "outer_variance",
+    "relative_standard_deviation",
+    "cosine",
+)
+STATISTICS = (
+    *(f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")),
+    "gradient_norm",
+    "difference_to_lsf",
+)
+COLUMNS = (*KEYS, *STATISTICS, "effective_sample_size")
+
+
+def gram(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """All products first_r . second_s, [R, R], of vectors [R, P]."""
+    # TensorFlow's kernel rather than BLAS: its bits do not depend on the number of threads.
+    return tf.matmul(first, second, transpose_b=True).numpy()
+
+
+def resampled_counts(generator: np.random.Generator, replicates: int) -> np.ndarray:
+    """How often each draw takes each replicate, [1 + RESAMPLES, R]; the first row takes each once: the estimate."""
+    draws = generator.multinomial(replicates, np.full(replicates, 1 / replicates), RESAMPLES)
+    return np.concatenate([np.ones((1, replicates)), draws])
+
+
+def resampled_mean(terms: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The mean of terms [R] in every draw of `counts` [B, R]: [B]."""
+    return np.sum(counts * terms, axis=1) / counts.sum(axis=1)
+
+
+def product_of_means(products: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """E[a] . E[b] without bias, in every draw: the mean of a_r . b_s over the pairs r != s that it takes.
+
+    Args:
+      products: a_r . b_s, [R, R].
+      counts: how often each draw takes each replicate, [B, R].
+
+    Returns:
+      [B]; of a = b it may be negative, where ||E[a]||^2 is smaller than its error.
+    """
+    different = products - np.diag(np.diag(products))
+    pairs = counts.sum(axis=1) ** 2 - np.sum(counts**2, axis=1)
+    return np.sum(gram(counts, different.T) * counts, axis=1) / pairs
+
+
+def root(x: np.ndarray) -> np.ndarray:
+    """The square root; 0 for the negative values that an unbiased estimate of a square can take."""
+    return np.sqrt(np.maximum(x, 0.0))
+
+
+def over(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x / y; nan where y, an estimate of something positive, is not."""
+    return np.divide(x, y, out=np.full_like(x, np.nan), where=y > 0)
+
+
+def measures(
+    estimates: np.ndarray, reference: np.ndarray, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Every measure of one estimator in every draw of replicates.
+
+    Args:
+      estimates: g_hat [2, R, P], for two outer batches a replicate.
+      reference: the unbiased reference's, on the same samples.
+      counts: [B, R], see `resampled_counts`.
+
+    Returns:
+      [B] for each of MEASURES. squared_bias = ||E[g_hat - reference]||^2, which may be negative; relative_bias, its
+      root over ||E reference||; variance of g_hat with one outer batch = inner_variance + outer_variance;
+      relative_standard_deviation = variance^(1/2) / ||E g_hat||; cosine of E g_hat and E reference.
+    """
+    first, second = estimates
+    center, reference_center = estimates.mean(axis=0), reference.mean(axis=0)
+    difference = center - reference_center
+    across = gram(first, second)
+    inner = resampled_mean(np.diag(across), counts) - product_of_means(across, counts)
+    outer = resampled_mean(np.sum((first - second) ** 2, axis=1) / 2, counts)
+    squared_bias = product_of_means(gram(difference, difference), counts)
+    norm = root(product_of_means(gram(center, center), counts))
+    reference_norm = root(product_of_means(gram(reference_center, reference_center), counts))
+    cross = product_of_means(gram(center, reference_center), counts)
+    return {
+        "squared_bias": squared_bias,
+        "relative_bias": over(root(squared_bias), reference_norm),
+        "variance": inner + outer,
+        "inner_variance": inner,
+        "outer_variance": outer,
+        "relative_standard_deviation": over(root(inner + outer), norm),
+        "cosine": over(cross, norm * reference_norm),
+    }
+
+
+def interval(draws: np.ndarray) -> tuple[float, float]:
+    """The percentile interval; nan where some draw has no value."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def relative_difference(estimates: np.ndarray, others: np.ndarray) -> float:
+    """The mean of ||a - b|| / ||b|| over the vectors a, b of [..., P]."""
+    distances = np.sqrt(np.sum((estimates - others) ** 2, axis=-1))
+    lengths = np.sqrt(np.sum(others**2, axis=-1))
+    return float(np.mean(over(distances, lengths)))
+
+
+def summarize(
+    gradients: Mapping[str, np.ndarray], generator: np.random.Generator
+) -> dict[str, dict[str, float]]:
+    """The statistics of every estimator at one N.
+
+    Args:
+      gradients: g_hat [2, R, P] of every estimator, float64, R >= 3; REFERENCE and LINEARIZED are among them.
+      generator: draws the replicates of the intervals, the same for all estimators.
+
+    Returns:
+      STATISTICS of every estimator: MEASURES with the ends _low and _high of their intervals; gradient_norm, that of the
+      reference; difference_to_lsf, see `relative_difference`. Bias and cosine of the reference itself are nan: they
+      are not measured.
+    """
+    reference = gradients[REFERENCE]
+    counts = resampled_counts(generator, reference.shape[1])
+    center = reference.mean(axis=0)
+    norm = float(root(product_of_means(gram(center, center), counts[:1]))[0])
+    summary = {}
+    for name, estimates in gradients.items():
+        row = {}
+        for measure, draws in measures(estimates, reference, counts).items():
+            if name == REFERENCE and measure in ("squared_bias", "relative_bias", "cosine"):
+                draws = np.full_like(draws, np.nan)
+            low, high = interval(draws[1:])
+            row |= {measure: float(draws[0]), f"{measure}_low": low, f"{measure}_high": high}
+        difference = relative_difference(estimates, gradients[LINEARIZED])
+        summary[name] = row | {"gradient_norm": norm, "difference_to_lsf": difference}
+    return summary
+
+
+def rows(
+    keys: Mapping,
+    estimators: Sequence[str],
+    gradients: Mapping[str, np.ndarray],
+    effective_sample_size: float,
+    generator: np.random.Generator,
+) -> list[dict]:
+    """One row of COLUMNS an estimator, at one N.
+
+    Where the reference's importance weights have degenerated, whatever compares with it is masked: nan.
+
+    Args:
+      keys: KEYS but for the estimator.
+      estimators: those to report.
+      gradients: see `summarize`.
+      effective_sample_size: of leave_one_out's importance weights, at most outer_sample_size.
+      generator: see `summarize`.
+
+    Raises:
+      RunError: an estimate is not finite.
+    """
+    where = f"N = {keys['sample_size']} on {keys['problem']}"
+    for name, estimates in gradients.items():
+        if not np.isfinite(estimates).all():
+            raise RunError(
+                f"{name} is not finite at {where}; its weights have a NaN or an infinity"
+            )
+    summary = summarize(gradients, generator)
+    if effective_sample_size < MINIMUM_SHARE * keys["outer_sample_size"]:
+        print(
+            f"warning: at {where} the effective sample size of {REFERENCE} is {effective_sample_size:.1f} of "
+            f"{keys['outer_sample_size']}: too small to trust, bias and cosine are masked",
+            file=sys.stderr,
+        )
+        masked = [c for c in STATISTICS if c.startswith(("squared_b", "relative_b", "cos"))]
+        for row in summary.values():
+            row |= dict.fromkeys([*masked, "gradient_norm"], np.nan)
+    return [
+        {
+            **keys,
+            "estimator": name,
+            **summary[name],
+            "effective_sample_size": effective_sample_size,
+        }
+        for name in estimators
+    ]
+
+
+def audit_units(
+    units: Sequence[tuple],
+    costs: Sequence[float],
+    measure: Callable[..., list[dict]],
+    described: Mapping,
+    module: str,
+    checkpoint_folder: Path,
+    output: Path,
+) -> None:
+    """Measures unit after unit and writes a tidy parquet; an interrupted audit goes on from its checkpoint.
+
+    Args:
+      units: arguments of `measure`; the first is the name that the log shows.
+      costs: of each unit, in proportion, for the ETA.
+      measure: from a unit to its rows.
+      described: all that the numbers depend on but for the code.
+      module: the code; another line of it is another audit, which starts afresh.
+      checkpoint_folder: where finished units are kept.
+      output: parquet file with COLUMNS.
+    """
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for source in sources(module, root=str(checkpoints.ROOT)):
+        digest.update(Path(source).read_bytes())
+    checkpoint = checkpoint_folder / f"{digest.hexdigest()[:32]}.npz"
+    restored = checkpoints.load(checkpoint)
+    found = [] if restored is None else restored[1]
+    first = 0 if restored is None else int(restored[0]["done"])
+    started = time.monotonic()
+    for done, unit in enumerate(units[first:], start=first + 1):
+        found += measure(*unit)
+        checkpoints.save(checkpoint, {"done": np.array(done)}, found, described)
+        pace = (time.monotonic() - started) / sum(costs[first:done])
+        print(
+            f"{unit[0]}: N = {unit[-1]}, {done}/{len(units)}, ETA {pace * sum(costs[done:]):.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+    write_parquet(pd.DataFrame(found, columns=COLUMNS), output)
+
+
+def require_settings(
+    estimators: Sequence[str],
+    sample_sizes: Sequence[int],
+    replicates: int,
+    outer_sample_size: int,
+    seed: int,
+) -> None:
+    """Raises InputError for what no sampled audit can do."""
+    require_list("estimator", estimators)
+    require_list("sample size", sample_sizes, least=1)
+    allowed = f"an integer >= {MINIMUM_REPLICATES}"
+    require(replicates >= MINIMUM_REPLICATES, "replicates", replicates, allowed)
+    require(outer_sample_size >= 1, "outer sample size", outer_sample_size, "an integer >= 1")
+    require(0 <= seed < 2**63, "seed", seed, "an integer >= 0 and < 2^63")
+
+
+def require_list(given: str, values: Sequence, least: int | None = None) -> None:
+    """Raises InputError for an empty list, a repeated entry or a number below `least`."""
+    if not values:
+        raise InputError(f"no {given} given; give at least one")
+    if len(set(values)) < len(values):
+        raise InputError(
+            f"a {given} is given twice among {' '.join(map(str, values))}; give each once"
+        )
+    if least is not None:
+        require(min(values) >= least, given, min(values), f"an integer >= {least}")
