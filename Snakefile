@@ -30,6 +30,8 @@ rule all:
     default_target: True
     input:
         AUDIT_TABLES,
+        SAMPLED_TABLES,
+        CONVERGENCE_TABLES,
         TRAINING_TABLES,
         STUDY_TABLES,
         EVALUATION_TABLES,

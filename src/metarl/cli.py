@@ -133,6 +133,92 @@ class MonteCarlo:
 
 
 @dataclass(frozen=True)
+class Mujoco:
+    """Bias and variance of estimators at a policy of a training run, by simulation with sampled batches.
+
+    An interrupted audit goes on from its checkpoint and ends in the same bytes.
+    """
+
+    policy: Path
+    """File (.npz) that `metarl train` wrote; it tells environment, horizon and inner loop."""
+    estimators: tuple[str, ...]
+    """Names of `metarl estimators`."""
+    sample_sizes: tuple[int, ...]
+    """The inner sample sizes N."""
+    output: Path
+    """Parquet file: level, problem, estimator, sample_size, ..., each estimate with its interval."""
+    checkpoints: Path
+    """Folder of checkpoints."""
+    point: str = "trained"
+    """initial, the policy that the run started from, or trained, the one it ended with."""
+    replicates: int = 32
+    """R, independent samples at each N."""
+    outer_sample_size: int = 20
+    """Trajectories of each outer batch and task, the same for every N."""
+    tasks: int = 2
+    """Tasks whose mean gradient is audited."""
+    seed: int = 0
+    """Seed of tasks and samples."""
+    threads: int = 1
+    """Threads of the physics; results do not depend on them."""
+
+    def run(self) -> None:
+        load_tensorflow()
+        from metarl.audit.mujoco import Settings, audit
+
+        settings = Settings(
+            policy=self.policy,
+            point=self.point,
+            estimators=self.estimators,
+            replicates=self.replicates,
+            outer_sample_size=self.outer_sample_size,
+            tasks=self.tasks,
+            seed=self.seed,
+        )
+        audit(settings, self.sample_sizes, self.checkpoints, self.output, self.threads)
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """Plain SGD on a finite problem with the exact gradient norm along the way, against N."""
+
+    problem: str
+    """bandit, chain or windy; or a random instance of one, such as chain-3."""
+    estimators: tuple[str, ...]
+    """Names of `metarl estimators`."""
+    sample_sizes: tuple[int, ...]
+    """The inner sample sizes N."""
+    output: Path
+    """Parquet file: problem, estimator, sample_size, epsilon, seed, iteration, squared_gradient_norm, ..."""
+    step_sizes: tuple[float, ...]
+    """The grid from which each estimator, N and epsilon gets the fastest, on seeds of their own."""
+    epsilons: tuple[float, ...] = (0.05,)
+    """Levels to reach, as fractions of the squared gradient norm at the start."""
+    seeds: int = 32
+    """Reported runs; as many others choose the step sizes."""
+    iterations: int = 2048
+    """Of every run."""
+    ridge: float = 0.1
+    """F(theta) = J_N(theta) - ridge ||theta||^2 / 2 is what ascends."""
+    seed: int = 0
+    """Of all random streams."""
+
+    def run(self) -> None:
+        load_tensorflow()
+        from metarl.audit.convergence import Settings, converge
+
+        settings = Settings(
+            step_sizes=self.step_sizes,
+            epsilons=self.epsilons,
+            seeds=self.seeds,
+            iterations=self.iterations,
+            ridge=self.ridge,
+            seed=self.seed,
+        )
+        converge(self.problem, self.estimators, self.sample_sizes, settings, self.output)
+
+
+@dataclass(frozen=True)
 class Train:
     """Meta-trains one run. An interrupted run goes on from its checkpoint and ends in the same bytes."""
 
@@ -256,6 +342,8 @@ COMMANDS = {
     "identify": Identify,
     "audit exact": Exact,
     "audit monte-carlo": MonteCarlo,
+    "audit mujoco": Mujoco,
+    "convergence": Convergence,
     "train": Train,
     "evaluate": Evaluate,
     "figure": Figure,

@@ -25,21 +25,21 @@ def check_configuration(config: Mapping, schema: Path, origin: str) -> None:
     error = min(validator.iter_errors(config), key=lambda error: len(error.path), default=None)
     if error is not None:
         raise InputError(f"{origin}: {_describe(error)}")
-    _check_study(config, origin)
+    _check_names(config, origin)
 
 
-def _check_study(config: Mapping, origin: str) -> None:
-    """The study of sample sizes is made of the configuration's own environments and algorithms."""
-    study = config["sample_size_study"]
+def _check_names(config: Mapping, origin: str) -> None:
+    """What refers to environments, algorithms and seeds refers to the configuration's own."""
+    study, mujoco = config["sample_size_study"], config["audit"]["mujoco"]
     for key, names, known in (
-        ("environment", [study["environment"]], config["environments"]),
-        ("algorithms", study["algorithms"], config["algorithms"]),
+        ("sample_size_study.environment", [study["environment"]], config["environments"]),
+        ("sample_size_study.algorithms", study["algorithms"], config["algorithms"]),
+        ("audit.mujoco.algorithm", [mujoco["algorithm"]], config["algorithms"]),
+        ("audit.mujoco.seed", [mujoco["seed"]], config["seeds"]),
     ):
         for name in names:
             if name not in known:
-                raise InputError(
-                    f"{origin}: sample_size_study.{key}: got {name!r}; allowed: {_join(list(known))}"
-                )
+                raise InputError(f"{origin}: {key}: got {name!r}; allowed: {_join(list(known))}")
 
 
 def _is_integer(_, instance: object) -> bool:

@@ -125,7 +125,7 @@ def test_trajectories_are_all_there_are(name):
     finite = problem(name)
     audit = exact.ExactAudit(finite, [])
     logits = tf.constant([finite.parameters, 3.0 * finite.parameters])
-    probabilities = tf.exp(audit._log_probabilities(logits))
+    probabilities = tf.exp(audit.log_probabilities(logits))
     np.testing.assert_allclose(tf.reduce_sum(probabilities, axis=1), 1.0, rtol=1e-12)
     steps = np.concatenate([finite.observations, finite.actions], axis=-1) * finite.mask[..., None]
     assert len(np.unique(steps.reshape(len(steps), -1), axis=0)) == len(steps)

@@ -14,3 +14,59 @@ rule audit:
     shell:
         "metarl audit exact --problem {wildcards.problem} --estimators {params.estimators}"
         " --sample-sizes {params.sample_sizes} --output {output} > {log} 2>&1"
+
+
+# The same with sampled batches, on random processes too large to enumerate.
+rule audit_monte_carlo:
+    input:
+        sources("metarl.audit.monte_carlo"),
+    output:
+        f"{RESULTS}/audit/monte_carlo_{{instance}}.parquet",
+    log:
+        f"{LOGS}/audit/monte_carlo_{{instance}}.log",
+    benchmark:
+        f"{BENCHMARKS}/audit/monte_carlo_{{instance}}.tsv"
+    params:
+        settings=flags(without(MONTE_CARLO, "instances")),
+        checkpoints=f"{RESULTS}/checkpoints",
+    shell:
+        "metarl audit monte-carlo --instances {wildcards.instance} {params.settings}"
+        " --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
+
+
+# The same with simulated batches, at the first and the last policy of a training run.
+rule audit_mujoco:
+    input:
+        lambda wildcards: sources("metarl.audit.mujoco", environment_module(wildcards.environment)),
+        policy=f"{RESULTS}/train/{{environment}}/{MUJOCO['algorithm']}/seed_{MUJOCO['seed']}.npz",
+    output:
+        f"{RESULTS}/audit/mujoco_{{environment}}_{{point}}.parquet",
+    log:
+        f"{LOGS}/audit/mujoco_{{environment}}_{{point}}.log",
+    benchmark:
+        f"{BENCHMARKS}/audit/mujoco_{{environment}}_{{point}}.tsv"
+    threads: 1
+    params:
+        settings=flags(without(MUJOCO, "algorithm", "seed", "points")),
+        checkpoints=f"{RESULTS}/checkpoints",
+    shell:
+        "metarl audit mujoco --policy {input.policy} --point {wildcards.point} {params.settings}"
+        " --checkpoints {params.checkpoints} --threads {threads} --output {output} > {log} 2>&1"
+
+
+# Plain SGD on finite problems: iterations to a stationary point against N.
+rule converge:
+    input:
+        sources("metarl.audit.convergence"),
+    output:
+        f"{RESULTS}/convergence/{{problem}}.parquet",
+    log:
+        f"{LOGS}/convergence/{{problem}}.log",
+    benchmark:
+        f"{BENCHMARKS}/convergence/{{problem}}.tsv"
+    params:
+        settings=flags(without(CONVERGENCE, "problems")),
+        sample_sizes=lambda wildcards: CONVERGENCE["problems"][wildcards.problem],
+    shell:
+        "metarl convergence --problem {wildcards.problem} --sample-sizes {params.sample_sizes}"
+        " {params.settings} --output {output} > {log} 2>&1"

@@ -25,6 +25,9 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 
 EXACT = config["audit"]["exact"]
+MONTE_CARLO = config["audit"]["monte_carlo"]
+MUJOCO = config["audit"]["mujoco"]
+CONVERGENCE = config["convergence"]
 
 RUN = "{environment}/{algorithm}/seed_{seed}"
 RUNS = expand(
@@ -37,6 +40,18 @@ AUDIT_TABLES = expand(f"{RESULTS}/audit/exact_{{problem}}.parquet", problem=EXAC
 JUDGED_TABLES = expand(
     f"{RESULTS}/audit/exact_{{problem}}.parquet",
     problem=[name for name, settings in EXACT["problems"].items() if settings["judged"]],
+)
+MONTE_CARLO_TABLES = expand(
+    f"{RESULTS}/audit/monte_carlo_{{instance}}.parquet", instance=MONTE_CARLO["instances"]
+)
+MUJOCO_TABLES = expand(
+    f"{RESULTS}/audit/mujoco_{{environment}}_{{point}}.parquet",
+    environment=config["environments"],
+    point=MUJOCO["points"],
+)
+SAMPLED_TABLES = MONTE_CARLO_TABLES + MUJOCO_TABLES
+CONVERGENCE_TABLES = expand(
+    f"{RESULTS}/convergence/{{problem}}.parquet", problem=CONVERGENCE["problems"]
 )
 STUDY = config["sample_size_study"]
 STUDY_RUNS = expand(
@@ -55,6 +70,8 @@ wildcard_constraints:
     environment="[^/]+",
     algorithm="[^/]+",
     seed=r"\d+",
+    instance=r"\d+",
+    point="initial|trained",
 
 
 def run_algorithm(wildcards):
@@ -74,6 +91,11 @@ def run_settings(wildcards):
         trajectories = settings["iterations"] * settings["trajectories"]
         settings |= {"trajectories": int(size), "iterations": trajectories // int(size)}
     return settings
+
+
+def without(settings, *keys):
+    """The settings that a rule passes on as they are."""
+    return {key: value for key, value in settings.items() if key not in keys}
 
 
 def flags(settings):

@@ -72,7 +72,7 @@ class ExactAudit:
         self.values = tf.function(self._values, jit_compile=True, autograph=False)
         self.estimand = tf.function(self._estimand, jit_compile=True, autograph=False)
 
-    def _batch(
+    def batch(
         self, parameters: tf.Tensor, weights: tf.Tensor, sample_size: tf.Tensor
     ) -> Trajectories:
         """All M trajectories for every row of `parameters` [K, P], with the given weights [K, M]."""
@@ -95,7 +95,7 @@ class ExactAudit:
             sample_size=sample_size,
         )
 
-    def _log_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+    def log_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
         """log p(trajectory) under parameters [K, P]: [K, M]."""
         tasks = parameters.shape[0]
         observations = tf.broadcast_to(self._observations, [tasks, *self._observations.shape])
@@ -109,7 +109,7 @@ class ExactAudit:
     def _sampled(self, parameters: tf.Tensor, counts: tf.Tensor) -> Trajectories:
         """The batch with these counts [K, M]; a mean over steps is a scale of its A and r, so that V stays a sum."""
         sample_size = tf.reduce_sum(counts[0])
-        batch = self._batch(parameters, counts / sample_size, sample_size)
+        batch = self.batch(parameters, counts / sample_size, sample_size)
         scale = step_scale(batch, self.problem.averaging)
         return batch._replace(advantages=scale * batch.advantages, rewards=scale * batch.rewards)
 
@@ -120,20 +120,20 @@ class ExactAudit:
         batches, log_probability = [], 0.0
         for step in range(self.problem.inner_steps):
             chosen = counts[:, step]
-            log_probability += tf.reduce_sum(chosen * self._log_probabilities(parameters), axis=-1)
+            log_probability += tf.reduce_sum(chosen * self.log_probabilities(parameters), axis=-1)
             batches.append(self._sampled(parameters, chosen))
             parameters = adapt(self.problem.policy, parameters, batches[-1], self.settings)
         return batches, parameters, log_probability
 
-    def _true_values(self, adapted: tf.Tensor) -> tf.Tensor:
+    def true_values(self, adapted: tf.Tensor) -> tf.Tensor:
         """V(theta') [K], in closed form."""
         returns = tf.reduce_sum(self._rewards, axis=-1)
-        return tf.linalg.matvec(tf.exp(self._log_probabilities(adapted)), returns)
+        return tf.linalg.matvec(tf.exp(self.log_probabilities(adapted)), returns)
 
     def _values(self, counts: tf.Tensor, log_ways: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """V(theta') and the probability of every sample, [K] each."""
         _, adapted, log_probability = self._chain(self._copies(counts), counts)
-        return self._true_values(adapted), tf.exp(log_ways + log_probability)
+        return self.true_values(adapted), tf.exp(log_ways + log_probability)
 
     def _gradients(self, counts: tf.Tensor, value_baseline: tf.Tensor) -> list[tf.Tensor]:
         """g_hat of every estimator for every sample: a list of [K, P]."""
@@ -147,8 +147,8 @@ class ExactAudit:
         def gradient(entry: Estimator) -> tf.Tensor:
             # a published inner loss of its own leads to a theta' of its own
             chain, _ = inner_chain(self.problem.policy, entry, parameters, batches, self.settings)
-            outer_batch = self._batch(
-                chain[-1], tf.exp(self._log_probabilities(chain[-1])), sample_size
+            outer_batch = self.batch(
+                chain[-1], tf.exp(self.log_probabilities(chain[-1])), sample_size
             )
             return meta_gradient(
                 self.problem.policy,
@@ -168,7 +168,7 @@ class ExactAudit:
         with tf.GradientTape() as tape:
             tape.watch(parameters)
             _, adapted, log_probability = self._chain(parameters, counts)
-            expected = tf.exp(log_ways + log_probability) * self._true_values(adapted)
+            expected = tf.exp(log_ways + log_probability) * self.true_values(adapted)
             objective = tf.reduce_sum(expected)
         return tf.reduce_sum(tape.gradient(objective, parameters), axis=0)
 

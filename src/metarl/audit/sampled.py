@@ -208,7 +208,10 @@ def rows(
                 f"{name} is not finite at {where}; its weights have a NaN or an infinity"
             )
     summary = summarize(gradients, generator)
-    if effective_sample_size < MINIMUM_SHARE * keys["outer_sample_size"]:
+    least, most = MINIMUM_SHARE * keys["outer_sample_size"], keys["outer_sample_size"] * 1.001
+    if (
+        not least <= effective_sample_size <= most
+    ):  # weights that under- or overflow give nan or inf
         print(
             f"warning: at {where} the effective sample size of {REFERENCE} is {effective_sample_size:.1f} of "
             f"{keys['outer_sample_size']}: too small to trust, bias and cosine are masked",
