@@ -37,10 +37,10 @@ rule all:
         EVALUATION_TABLES,
         expand(
             f"{FIGURES}/{{figure}}.{{format}}",
-            figure=["exact_audit", "published_code", "learning_curves", "adaptation"],
+            figure=NAMES,
             format=["svg", "png"],
         ),
-        f"{FIGURES}/published_code.md",
+        expand(f"{FIGURES}/{{table}}.md", table=["published_code", "estimator_matrix"]),
         expand(f"{FIGURES}/claims.{{format}}", format=["md", "json"]),
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metarl.claims import CRITERIA, write_claims
-from metarl.errors import InputError
+from metarl.claims import CRITERIA, Files, check_claims, write_claims
+from metarl.errors import InputError, RunError
+from metarl.figures import tables
 
 CRITERIA_VALUES = {
     "confidence": 0.95,
@@ -21,9 +22,13 @@ CRITERIA_VALUES = {
     "leave_one_out_variance_slope_max": -0.9,
     "baseline_variance_slope_max": 0.1,
     "practical_variance_slope_max": -0.9,
+    "convergence_slope_difference_min": 0.5,
 }
 EXACT = ["1", "2-bias", "2-variance", "3-exact", "leave-one-out", "lsf-bias-rate", "baseline"]
 TRAINED = ["3-training", "adaptation"]
+SAMPLED = [f"{number}-{level}" for number in (1, 2, 3) for level in ("monte-carlo", "mujoco")]
+OTHERS = ["3-improvement", "4", "training-by-n", "dice-over-lvc", "controls"]
+CONTROL = "metarl.audit.controls:doubled"
 AS_CLAIMED = {  # estimator: relative bias and its slope, slope of the variance
     "unbiased": (1e-15, 0.0, 1.0),
     "unbiased_baseline": (1e-15, 0.0, 0.0),
@@ -34,6 +39,7 @@ AS_CLAIMED = {  # estimator: relative bias and its slope, slope of the variance
     "maml": (0.3, 0.0, -1.0),
     "fomaml": (0.1, 0.0, -1.0),
     "emaml": (0.3, 0.0, -1.0),
+    CONTROL: (0.2, 0.0, -1.0),
 }
 
 
@@ -47,6 +53,7 @@ def audit_frame(sizes=(4, 8, 16, 32, 64), **changed):
                 "sample_size": size,
                 "relative_bias": bias * float(size) ** bias_slope,
                 "variance": 2 * float(size) ** variance_slope,
+                "gradient_norm": 2.0,
             }
             for problem in ("bandit", "chain")
             for estimator, (bias, bias_slope, variance_slope) in (AS_CLAIMED | changed).items()
@@ -60,6 +67,7 @@ def runs(algorithms, seeds, axes, mean_return):
         dict(
             zip(["environment", "algorithm", "estimator", "seed", *axes], values, strict=True),
             environment_steps=0,
+            sample_size=20,
         )
         for values in (
             (environment, *algorithm, *rest)
@@ -92,18 +100,96 @@ def evaluation_frame(seeds=3, gain=7.0):
     )
 
 
+def sampled_frame(sizes=(4, 8, 16, 32), **changed):
+    """Inner variances as claimed; squared biases with intervals around them; dice deviates 1.6 times as much as lvc."""
+    rows = []
+    for level, problem in (
+        ("monte_carlo", "random_mdp_1"),
+        ("mujoco", "PointGoal, initial policy"),
+    ):
+        for estimator, (bias, _, variance_slope) in (AS_CLAIMED | changed).items():
+            for size in sizes:
+                squared = 0.0 if bias < 1e-9 else (2 * bias) ** 2
+                rows.append(
+                    {
+                        "level": level,
+                        "problem": problem,
+                        "estimator": estimator,
+                        "sample_size": size,
+                        "squared_bias": squared,
+                        "squared_bias_low": squared - 0.01,
+                        "squared_bias_high": squared + 0.01,
+                        "inner_variance": 3.0 * float(size) ** variance_slope,
+                        "relative_standard_deviation": 1.6 if estimator == "dice" else 1.0,
+                        "gradient_norm": 2.0,
+                    }
+                )
+    columns = [*tables.SAMPLED.keys, *tables.SAMPLED.values]
+    return pd.DataFrame(rows).reindex(columns=columns)
+
+
+def study_frame(gain=3.0):
+    """lsf ends above unbiased by `gain` more at N = 80 than at N = 5."""
+
+    def mean_return(row):
+        name, _, size = row["algorithm"].partition("_N")
+        return (1.0 + gain * (size == "80") + row["seed"]) * (name == "lsf")
+
+    algorithms = {f"{name}_N{size}": name for name in ("lsf", "unbiased") for size in (5, 80)}
+    frame = runs(algorithms, 3, {"iteration": range(5), "inner_step": range(2)}, mean_return)
+    frame["sample_size"] = frame["algorithm"].str.partition("_N")[2].astype(int)
+    return frame[frame["environment"] == "PointGoal"]
+
+
+def convergence_frame(exponents=(1.0, 0.0), seeds=3, iterations=4096):
+    """Squared norms exp(-k / tau), tau = 10 N^exponent, of unbiased and lsf; seeds a tenth apart."""
+    evaluated = np.unique([0, *np.round(2.0 ** np.arange(0, np.log2(iterations) + 0.01, 1 / 16))])
+    rows = [
+        {
+            "problem": "bandit",
+            "estimator": estimator,
+            "sample_size": size,
+            "epsilon": 0.05,
+            "seed": seed,
+            "iteration": int(k),
+            "squared_gradient_norm": np.exp(-k / (10.0 * size**exponent * (1 + 0.1 * seed))),
+        }
+        for estimator, exponent in zip(("unbiased", "lsf"), exponents, strict=True)
+        for size in (2, 4, 8, 16)
+        for seed in range(seeds)
+        for k in evaluated
+    ]
+    return pd.DataFrame(rows).assign(step_size=1.0, variance=1.0, squared_bias=0.0)
+
+
+EVERYTHING = {
+    "audit": audit_frame,
+    "sampled": sampled_frame,
+    "convergence": convergence_frame,
+    "training": training_frame,
+    "study": study_frame,
+    "evaluation": evaluation_frame,
+}
+
+
 @pytest.fixture
-def judge(tmp_path):
+def files(tmp_path):
+    """Writes frames by kind and gives their Files."""
+
+    def write(**frames):
+        for kind, frame in frames.items():
+            frame.to_parquet(tmp_path / f"{kind}.parquet")
+        return Files(**{kind: [tmp_path / f"{kind}.parquet"] for kind in frames})
+
+    return write
+
+
+@pytest.fixture
+def judge(files, tmp_path):
     """Writes the claims on the given frames and reads claims.json: {id: claim}."""
 
-    def judge_frames(audit=None, training=None, evaluation=None):
-        paths = []
-        for name, frame in {"a": audit, "t": training, "e": evaluation}.items():
-            path = tmp_path / f"{name}.parquet"
-            paths.append([] if frame is None else [path])
-            if frame is not None:
-                frame.to_parquet(path)
-        write_claims(CRITERIA_VALUES, *paths, tmp_path / "claims")
+    def judge_frames(**frames):
+        write_claims(CRITERIA_VALUES, files(**frames), tmp_path / "claims")
         content = json.loads((tmp_path / "claims" / "claims.json").read_text())
         return {claim["id"]: claim for claim in content["claims"]}
 
@@ -124,11 +210,127 @@ def only_measurement(claim, **wanted):
     return found[0]
 
 
-def test_evidence_as_claimed_reproduces_all_but_convergence(judge):
-    found = verdicts(judge(audit_frame(), training_frame(), evaluation_frame()))
-    assert found.pop("4") == "untested"
-    assert set(found) == {*EXACT, *TRAINED}
+def test_evidence_as_claimed_reproduces_everything(judge):
+    found = verdicts(judge(**{kind: frame() for kind, frame in EVERYTHING.items()}))
+    assert set(found) == {*EXACT, *TRAINED, *SAMPLED, *OTHERS}
     assert set(found.values()) == {"reproduced"}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "wrong", "caught"),
+    [
+        ("unbiased", (1e-15, 0.0, 0.5), {"1-monte-carlo", "1-mujoco"}),
+        ("lsf", (0.05, -1.0, -0.5), {"2-monte-carlo", "2-mujoco"}),
+        ("lvc", (0.05, -1.0, 0.0), {"3-monte-carlo", "3-mujoco"}),
+        (CONTROL, (1e-15, 0.0, -1.0), {"controls"}),
+        ("unbiased_baseline", (0.2, 0.0, 0.0), {"controls"}),
+    ],
+)
+def test_sampled_evidence_against_a_claim(judge, estimator, wrong, caught):
+    found = verdicts(judge(sampled=sampled_frame(**{estimator: wrong})))
+    assert {name for name, verdict in found.items() if verdict == "not reproduced"} == caught
+
+
+def test_a_control_that_the_exact_audit_misses(judge):
+    found = judge(audit=audit_frame(**{CONTROL: (1e-15, 0.0, -1.0)}))["controls"]
+    assert found["verdict"] == "not reproduced"
+    assert only_measurement(found, place="bandit", subject="doubled")["outcome"] == "fails"
+
+
+def test_a_masked_reference_is_reported_and_not_judged(judge):
+    sampled = sampled_frame()
+    masked = sampled["level"] == "mujoco"
+    columns = ["squared_bias", "squared_bias_low", "squared_bias_high", "gradient_norm"]
+    sampled.loc[masked, columns] = np.nan
+    found = judge(sampled=sampled)["controls"]
+    assert found["verdict"] == "reproduced"
+    mine = only_measurement(found, place="PointGoal, initial policy", subject="doubled")
+    assert mine["outcome"] == "reported" and "cannot be trusted" in mine["note"]
+
+
+def test_the_ratio_of_deviations(judge):
+    sampled = sampled_frame()
+    assert judge(sampled=sampled)["dice-over-lvc"]["measurements"][0]["value"] == pytest.approx(1.6)
+    sampled.loc[sampled["estimator"] == "dice", "relative_standard_deviation"] = 0.9
+    assert judge(sampled=sampled)["dice-over-lvc"]["verdict"] == "not reproduced"
+    sampled["relative_standard_deviation"] = np.nan
+    assert judge(sampled=sampled)["dice-over-lvc"]["verdict"] == "untested"
+
+
+def test_the_probability_of_improvement(judge):
+    """Of lsf's seeds 0, 1, 2 at -50, -49, -48 + advantage over unbiased at -50: a tie and two wins."""
+    claim = judge(training=training_frame(advantage=0.0))["3-improvement"]
+    found = only_measurement(claim, place="PointGoal", quantity="probability of improvement")
+    assert found["value"] == pytest.approx((0.5 + 1 + 1) / 3)
+    assert found["outcome"] == "fails"  # three times the tie has a chance of 1/27
+    area = only_measurement(
+        judge(training=training_frame())["3-improvement"],
+        place="PointGoal", quantity="difference of mean returns over training",
+    )  # fmt: skip
+    assert area["value"] == pytest.approx(0.2 * 6.0)
+    few = judge(training=training_frame(seeds=2))["3-improvement"]
+    assert few["verdict"] == "untested"
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(3.0, "reproduced"), (-3.0, "not reproduced")])
+def test_the_gain_by_sample_size(judge, gain, verdict):
+    training = training_frame().replace(
+        {"algorithm": {"lsf_vpg": "lsf", "unbiased_vpg": "unbiased"}}
+    )
+    claim = judge(study=study_frame(gain), training=training)["training-by-n"]
+    assert claim["verdict"] == verdict
+    assert only_measurement(claim, subject="lsf - unbiased, N = 20")["value"] == pytest.approx(6.0)
+    judged = only_measurement(claim, subject="gain of lsf at N = 80 - at N = 5")
+    assert judged["value"] == pytest.approx(gain)
+
+
+def test_slopes_of_the_iterations(judge):
+    """Known slopes 1 and 0, up to the spacing of the evaluated iterations, 1/16 octave."""
+    claim = judge(convergence=convergence_frame())["4"]
+    assert only_measurement(claim, subject="unbiased")["value"] == pytest.approx(1.0, abs=0.03)
+    assert only_measurement(claim, subject="lsf")["value"] == pytest.approx(0.0, abs=1e-9)
+    difference = only_measurement(claim, subject="unbiased - lsf")
+    assert difference["low"] <= difference["value"] <= difference["high"]
+    assert difference["low"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("frame", "verdict"),
+    [
+        (convergence_frame(exponents=(1.0, 1.0)), "not reproduced"),
+        (convergence_frame(exponents=(0.4, 0.0)), "not reproduced"),
+        (convergence_frame(seeds=2), "untested"),
+        # lsf stops at an early end of the run at the larger N
+        (convergence_frame(exponents=(2.0, 1.0), iterations=256), "not reproduced"),
+    ],
+)
+def test_convergence_otherwise(judge, frame, verdict):
+    assert judge(convergence=frame)["4"]["verdict"] == verdict
+
+
+def test_an_unbiased_run_that_never_gets_there_is_a_lower_bound(judge):
+    claim = judge(convergence=convergence_frame(exponents=(2.0, 0.0), iterations=1024))["4"]
+    unbiased = only_measurement(claim, subject="unbiased")
+    assert "not reached at N = 8, 16" in unbiased["note"]
+    assert 0.8 < unbiased["value"] < 2.0
+    assert claim["verdict"] == "reproduced"
+
+
+def test_check_compares_with_what_was_written(judge, files, tmp_path):
+    folder = tmp_path / "claims"
+    judge(audit=audit_frame())
+    before = (folder / "claims.json").read_bytes()
+    check_claims(CRITERIA_VALUES, files(audit=audit_frame()), folder)
+    wrong = files(audit=audit_frame(lsf=(0.05, -1.0, -0.5)))
+    with pytest.raises(RunError, match="2-variance: reproduced -> not reproduced"):
+        check_claims(CRITERIA_VALUES, wrong, folder)
+    moved = CRITERIA_VALUES | {"lsf_bias_slope_max": -0.6}
+    with pytest.raises(RunError, match="the criteria were changed"):
+        check_claims(moved, files(audit=audit_frame()), folder)
+    assert (folder / "claims.json").read_bytes() == before
+    (folder / "claims.json").write_text("{}")
+    with pytest.raises(InputError, match="is no claims.json"):
+        check_claims(CRITERIA_VALUES, files(audit=audit_frame()), folder)
 
 
 def test_no_evidence_leaves_everything_untested(judge):
@@ -151,13 +353,13 @@ def test_no_evidence_leaves_everything_untested(judge):
     ],
 )
 def test_planted_wrong_estimator_is_caught_and_nothing_else(judge, estimator, wrong, caught):
-    found = verdicts(judge(audit_frame(**{estimator: wrong})))
+    found = verdicts(judge(audit=audit_frame(**{estimator: wrong})))
     assert {name for name in EXACT if found[name] == "not reproduced"} == caught
     assert {found[name] for name in EXACT} == {"reproduced", "not reproduced"}
 
 
 def test_slopes_and_their_sample_sizes_are_reported(judge):
-    claim = judge(audit_frame())["2-bias"]
+    claim = judge(audit=audit_frame())["2-bias"]
     found = only_measurement(claim, place="chain")
     assert [found["value"], found["low"], found["high"]] == pytest.approx([-1] * 3)
     assert found["note"] == "N = 8 to 64"
@@ -166,7 +368,7 @@ def test_slopes_and_their_sample_sizes_are_reported(judge):
 
 
 def test_bias_floors_are_reported_and_not_judged(judge):
-    claim = judge(audit_frame(lvc=(0.04, -1.0, -1.0)))["3-exact"]
+    claim = judge(audit=audit_frame(lvc=(0.04, -1.0, -1.0)))["3-exact"]
     assert claim["verdict"] == "reproduced"
     floors = claim["remarks"][-1]
     assert all(f"{name} (chain)" in floors for name in ("maml", "fomaml", "emaml"))
@@ -187,18 +389,18 @@ def test_bias_floors_are_reported_and_not_judged(judge):
 )
 def test_estimator_that_was_not_audited_leaves_its_claims_untested(judge, estimator, untested):
     audit = audit_frame()
-    found = verdicts(judge(audit[audit["estimator"] != estimator]))
+    found = verdicts(judge(audit=audit[audit["estimator"] != estimator]))
     assert {name for name in EXACT if found[name] == "untested"} == untested
 
 
 def test_one_sample_size_is_too_few(judge):
-    claims = judge(audit_frame(sizes=(8,)))
+    claims = judge(audit=audit_frame(sizes=(8,)))
     assert {claims[name]["verdict"] for name in EXACT} == {"untested"}
     assert "a slope needs two" in claims["1"]["measurements"][0]["note"]
 
 
 def test_two_sample_sizes_have_a_slope_and_no_interval(judge):
-    claims = judge(audit_frame(sizes=(8, 16)))
+    claims = judge(audit=audit_frame(sizes=(8, 16)))
     assert claims["2-bias"]["verdict"] == "reproduced"
     assert claims["2-bias"]["measurements"][0]["low"] is None
     assert claims["lsf-bias-rate"]["verdict"] == "untested"
@@ -206,7 +408,7 @@ def test_two_sample_sizes_have_a_slope_and_no_interval(judge):
 
 @pytest.mark.parametrize("column", ["relative_bias", "variance"])
 def test_values_that_are_not_finite_reproduce_nothing(judge, column):
-    found = verdicts(judge(audit_frame().assign(**{column: np.nan})))
+    found = verdicts(judge(audit=audit_frame().assign(**{column: np.nan})))
     using = {"relative_bias": {"2-bias", "3-exact", "leave-one-out", "lsf-bias-rate"}}
     assert {found[name] for name in using.get(column, set(EXACT) - using["relative_bias"])} == {
         "untested"
@@ -294,7 +496,7 @@ def test_gain_is_that_of_the_first_inner_step(judge):
 
 
 def test_page_has_the_table_first_and_every_claim_after_it(judge, tmp_path):
-    claims = judge(audit_frame(), training_frame(), evaluation_frame())
+    claims = judge(audit=audit_frame(), training=training_frame(), evaluation=evaluation_frame())
     page = (tmp_path / "claims" / "claims.md").read_text()
     table = page.split("## How to read this page")[0]
     for name, claim in claims.items():
@@ -308,7 +510,7 @@ def test_page_has_the_table_first_and_every_claim_after_it(judge, tmp_path):
 
 
 def test_commands_repeat_the_audit(judge):
-    assert judge(audit_frame())["leave-one-out"]["commands"] == [
+    assert judge(audit=audit_frame())["leave-one-out"]["commands"] == [
         f"metarl audit exact --problem {problem} --estimators leave_one_out"
         f" --sample-sizes 4 8 16 32 64 --output {problem}.parquet"
         for problem in ("bandit", "chain")
@@ -316,10 +518,10 @@ def test_commands_repeat_the_audit(judge):
 
 
 def test_same_evidence_gives_the_same_bytes_and_the_criteria_their_hash(judge, tmp_path):
-    frames = audit_frame(), training_frame(), evaluation_frame()
+    frames = {kind: frame() for kind, frame in EVERYTHING.items()}
     contents = []
     for _ in range(2):
-        judge(*frames)
+        judge(**frames)
         folder = tmp_path / "claims"
         contents.append([(folder / name).read_bytes() for name in ("claims.md", "claims.json")])
     assert contents[0] == contents[1]
@@ -341,7 +543,7 @@ def test_same_evidence_gives_the_same_bytes_and_the_criteria_their_hash(judge, t
 )
 def test_bad_criteria_are_refused_and_nothing_is_written(tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
-        write_claims(CRITERIA_VALUES | changes, [], [], [], tmp_path / "claims")
+        write_claims(CRITERIA_VALUES | changes, Files(), tmp_path / "claims")
     assert not (tmp_path / "claims").exists()
 
 
@@ -349,10 +551,10 @@ def test_bad_criteria_are_refused_and_nothing_is_written(tmp_path, changes, mess
 def test_every_criterion_is_required(tmp_path, name):
     criteria = {key: value for key, value in CRITERIA_VALUES.items() if key != name}
     with pytest.raises(InputError, match=f"criterion {name} is missing"):
-        write_claims(criteria, [], [], [], tmp_path)
+        write_claims(criteria, Files(), tmp_path)
 
 
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        write_claims(CRITERIA_VALUES, [tmp_path / "a.parquet"], [], [], tmp_path / "claims")
+        write_claims(CRITERIA_VALUES, Files(audit=[tmp_path / "a.parquet"]), tmp_path / "claims")
     assert not (tmp_path / "claims").exists()

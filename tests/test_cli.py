@@ -22,7 +22,15 @@ TRAIN = (
 AUDIT = "audit exact --problem bandit --estimators lsf --sample-sizes 2 --output new/exact.parquet"
 EVALUATE = "evaluate --policy run.npz --output new/evaluation.parquet"
 FIGURE = "figure adaptation --inputs evaluation.parquet --output new/adaptation"
-CLAIMS = "claims --audit --training --evaluation --output new/claims --criteria"
+MUJOCO = (
+    "audit mujoco --policy run.npz --estimators lsf --sample-sizes 2 --checkpoints new/checkpoints "
+    "--output new/mujoco.parquet"
+)
+CONVERGENCE = (
+    "convergence --problem bandit --estimators lsf --sample-sizes 2 --step-sizes 0.1 "
+    "--output new/convergence.parquet"
+)
+CLAIMS = "claims --output new/claims --criteria"
 CRITERIA = json.dumps(dict.fromkeys(claims.CRITERIA, 0.5))
 BENCH = "bench --output new/bench.json"
 
@@ -38,7 +46,9 @@ BAD_INPUT = {
     "audit exact --problem bandit": "missing --estimators, --sample-sizes, --output; see metarl",
     "figure --inputs a --output b": "missing NAME; see metarl figure --help",
     "evaluate --output b": "missing --policy; see metarl evaluate --help",
-    "claims": "missing --criteria, --audit, --training, --evaluation, --output; see",
+    "claims": "missing --criteria, --output; see",
+    "audit mujoco": "missing --policy, --estimators, --sample-sizes, --output, --checkpoints; see",
+    "convergence": "missing --problem, --estimators, --sample-sizes, --output, --step-sizes; see",
     f"{TRAIN} --bogus 3": "Unrecognized options: --bogus, 3; see metarl train --help",
     f"{TRAIN} more": "Unrecognized options: more; see metarl train --help",
     f"{TRAIN} --seed": "Missing value for argument '--seed'",
@@ -81,6 +91,12 @@ BAD_INPUT = {
     f"{FIGURE} --inputs text.txt": "text.txt: not a parquet file",
     f"{FIGURE} --inputs other.parquet": "other.parquet: ",
     f"{FIGURE} --inputs": "no evaluation rows in 0 files: give at least one file with rows",
+    f"{MUJOCO} --policy absent.npz": "no file 'absent.npz'",
+    f"{MUJOCO} --policy text.txt": "'text.txt' is not a readable metarl file",
+    f"{MUJOCO} --point middle": "point is 'middle'; choose one of initial, trained",
+    f"{CONVERGENCE} --seeds 2": "seeds is 2; give an integer >= 3",
+    f"{CONVERGENCE} --problem stopping": "stopping has several inner steps or a mean over steps",
+    f"{CLAIMS} '{CRITERIA}' --check": "new/claims/claims.json is no claims.json",
     f"{CLAIMS} '{{'": "--criteria is not JSON",
     f"{CLAIMS} 3": "--criteria is 3; give an object of numbers",
     f"{CLAIMS} '{{}}'": "criterion baseline_variance_slope_max is missing: give exactly confidence",

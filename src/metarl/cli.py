@@ -279,9 +279,9 @@ class Figure:
     """Draws one figure as STEM.svg and STEM.png (and a table, STEM.md) from tidy parquet files."""
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
-    """exact_audit, published_code, learning_curves or adaptation."""
+    """exact_audit, sampled_audit, estimator_matrix, published_code, budget, convergence, learning_curves, sample_sizes or adaptation."""
     inputs: tuple[Path, ...]
-    """Parquet files of `audit exact`, `train` or `evaluate`."""
+    """Parquet files that the figure shows: see the module of its name in metarl.figures."""
     output: Path
     """The pictures' path without ending."""
 
@@ -297,17 +297,25 @@ class Claims:
 
     criteria: str
     """The criteria as a JSON object, as declared in the configuration."""
-    audit: tuple[Path, ...]
-    """Parquet files of `audit exact`."""
-    training: tuple[Path, ...]
-    """Parquet files of `train`."""
-    evaluation: tuple[Path, ...]
-    """Parquet files of `evaluate`."""
     output: Path
     """Folder of claims.md and claims.json."""
+    audit: tuple[Path, ...] = ()
+    """Parquet files of `audit exact`."""
+    sampled: tuple[Path, ...] = ()
+    """Parquet files of `audit monte-carlo` and `audit mujoco`."""
+    convergence: tuple[Path, ...] = ()
+    """Parquet files of `convergence`."""
+    training: tuple[Path, ...] = ()
+    """Parquet files of `train`."""
+    study: tuple[Path, ...] = ()
+    """Parquet files of `train` at other inner sample sizes."""
+    evaluation: tuple[Path, ...] = ()
+    """Parquet files of `evaluate`."""
+    check: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write nothing; exit status 1 where a verdict or a criterion is not as in the folder's claims.json."""
 
     def run(self) -> None:
-        from metarl.claims import write_claims
+        from metarl.claims import Files, check_claims, write_claims
 
         try:
             criteria = json.loads(self.criteria)
@@ -317,7 +325,15 @@ class Claims:
             ) from error
         if not isinstance(criteria, dict):
             raise InputError(f"--criteria is {self.criteria}; give an object of numbers")
-        write_claims(criteria, self.audit, self.training, self.evaluation, self.output)
+        files = Files(
+            audit=self.audit,
+            sampled=self.sampled,
+            convergence=self.convergence,
+            training=self.training,
+            study=self.study,
+            evaluation=self.evaluation,
+        )
+        (check_claims if self.check else write_claims)(criteria, files, self.output)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from metarl.figures import tables
+
 SIZES = (4, 8, 16, 20, 32, 64)
 AUDITED = {  # estimator: relative bias = factor N^exponent, variance = factor N^exponent
     "unbiased": (1e-14, 0.0, 30.0, 1.0),
@@ -26,6 +28,7 @@ def audit_frame():
                 "sample_size": size,
                 "relative_bias": bias * size**bias_rate,
                 "variance": variance * size**variance_rate,
+                "gradient_norm": 2.0,
             }
             for problem in ("bandit", "chain")
             for estimator, (bias, bias_rate, variance, variance_rate) in AUDITED.items()
@@ -40,7 +43,64 @@ def training_frame():
     return runs(
         {"iteration": range(5), "inner_step": range(2)},
         lambda row: 10.0 * row["iteration"] * row["inner_step"] + row["seed"],
-    ).assign(environment_steps=lambda frame: 1000 * (frame["iteration"] + 1))
+    ).assign(environment_steps=lambda frame: 1000 * (frame["iteration"] + 1), sample_size=20)
+
+
+@pytest.fixture
+def study_frame(training_frame):
+    """The same at N = 5 and 80, ten lower and ten higher."""
+    return pd.concat(
+        [
+            training_frame.assign(
+                algorithm=training_frame["algorithm"] + f"_N{size}",
+                sample_size=size,
+                mean_return=training_frame["mean_return"] + shift,
+            )
+            for size, shift in ((5, -10.0), (80, 10.0))
+        ],
+        ignore_index=True,
+    )
+
+
+@pytest.fixture
+def sampled_frame():
+    """A Monte Carlo audit and two simulated ones, of which the second has no reference."""
+    places = (("monte_carlo", "random_mdp_1"), ("mujoco", "A, initial"), ("mujoco", "A, trained"))
+    rows = []
+    for (level, problem), (estimator, wanted), size in itertools.product(
+        places, AUDITED.items(), (4, 8, 16)
+    ):
+        bias, bias_rate, variance, variance_rate = wanted
+        relative = np.nan if problem == "A, trained" else max(bias, 1e-3) * size**bias_rate
+        row = {"level": level, "problem": problem, "estimator": estimator, "sample_size": size}
+        row |= {"relative_bias": relative, "inner_variance": variance * size**variance_rate}
+        rows.append(row | {"outer_variance": 0.3, "difference_to_lsf": 0.5})
+    frame = pd.DataFrame(rows).reindex(columns=[*tables.SAMPLED.keys, *tables.SAMPLED.values])
+    for name in ("relative_bias", "inner_variance"):
+        frame[f"{name}_low"], frame[f"{name}_high"] = 0.5 * frame[name], 2.0 * frame[name]
+    return frame.fillna({"gradient_norm": 2.0})
+
+
+@pytest.fixture
+def convergence_frame():
+    """Squared norms 2 exp(-k / (4 N)) of unbiased, at half the rate for even seeds; lsf's fall ten times as fast."""
+    rows = [
+        {
+            "problem": "bandit",
+            "estimator": name,
+            "sample_size": size,
+            "epsilon": 0.1,
+            "seed": seed,
+            "iteration": k,
+            "squared_gradient_norm": 2.0 * np.exp(-k * rate / (4 * size * (1 + seed % 2))),
+            "variance": 5.0 * size if name == "unbiased" else 5.0 / size,
+        }
+        for name, rate in (("unbiased", 1.0), ("lsf", 10.0))
+        for size in (2, 4)
+        for seed in range(4)
+        for k in (0, 1, 2, 4, 8, 16)
+    ]
+    return pd.DataFrame(rows).assign(step_size=0.5, squared_bias=0.0)
 
 
 @pytest.fixture
@@ -80,11 +140,17 @@ def write(tmp_path):
 
 
 @pytest.fixture
-def tables_of(audit_frame, training_frame, evaluation_frame):
-    """The table that each figure reads."""
+def tables_of(
+    audit_frame, sampled_frame, convergence_frame, training_frame, study_frame, evaluation_frame
+):
+    """The table that each figure reads; estimator_matrix reads an exact audit beside this one."""
     return {
         "exact_audit": audit_frame,
+        "sampled_audit": sampled_frame,
         "published_code": audit_frame,
+        "budget": audit_frame,
+        "convergence": convergence_frame,
+        "sample_sizes": study_frame,
         "learning_curves": training_frame,
         "adaptation": evaluation_frame,
     }

@@ -15,22 +15,27 @@ from pathlib import Path
 
 import pytest
 
+from metarl.figures import NAMES
+
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config", "profiles", "src", "workflow")
 SMOKE = ("--configfile", "config/smoke.yaml")
-FIGURES = [
-    "adaptation.png",
-    "adaptation.svg",
-    "claims.json",
-    "claims.md",
-    "exact_audit.png",
-    "exact_audit.svg",
-    "learning_curves.png",
-    "learning_curves.svg",
-    "published_code.md",
-    "published_code.png",
-    "published_code.svg",
-]
+FIGURES = sorted(
+    [
+        *(f"{name}.{suffix}" for name in NAMES for suffix in ("png", "svg")),
+        *(f"{name}.md" for name in ("claims", "estimator_matrix", "published_code")),
+        "claims.json",
+    ]
+)
+SIMULATED = {"draw_sampled_audit": 1, "draw_estimator_matrix": 1}
+RETURNS = {
+    **SIMULATED,
+    "draw_learning_curves": 1,
+    "draw_sample_sizes": 1,
+    "draw_adaptation": 1,
+    "judge_claims": 1,
+}
+DRAWN = {f"draw_{name}": 1 for name in NAMES}
 STUB = """#!/usr/bin/env bash
 command=$1
 name=$2
@@ -43,7 +48,7 @@ while [ $# -gt 1 ]; do
 done
 case $command in
   train) touch "$output" "$policy" ;;
-  figure) touch "$output.svg" "$output.png"; [ "$name" != published_code ] || touch "$output.md" ;;
+  figure) touch "$output.svg" "$output.png" "$output.md" ;;
   claims) touch "$output/claims.md" "$output/claims.json" ;;
   *) touch "$output" ;;
 esac
@@ -116,19 +121,21 @@ def finished(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("scale", "runs", "study", "problems"),
-    [("config", 36, 12, 15), ("smoke", 6, 2, 3), ("paper", 90, 40, 15)],
+    ("scale", "runs", "study", "problems", "sampled"),
+    [
+        ("config", 36, 12, 15, (3, 4, 2)),
+        ("smoke", 6, 2, 3, (1, 4, 1)),
+        ("paper", 90, 24, 15, (3, 6, 2)),
+    ],
 )
-def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems):
+def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems, sampled):
     arguments = () if scale == "config" else ("--configfile", f"config/{scale}.yaml")
     assert planned(fresh, *arguments) == {
         "audit": problems,
+        **dict(zip(("audit_monte_carlo", "audit_mujoco", "converge"), sampled, strict=True)),
         "train": runs + study,
         "evaluate": runs,
-        "draw_exact_audit": 1,
-        "draw_published_code": 1,
-        "draw_learning_curves": 1,
-        "draw_adaptation": 1,
+        **DRAWN,
         "judge_claims": 1,
     }
 
@@ -144,7 +151,7 @@ def test_committed_figures_do_not_stand_in_for_absent_results(fresh):
 
 def test_a_bad_configuration_is_one_line_and_no_traceback(fresh):
     bad = fresh / "bad.yaml"
-    bad.write_text((fresh / "config/smoke.yaml").read_text().replace("    tasks:", "    task:"))
+    bad.write_text((fresh / "config/smoke.yaml").read_text().replace("    tasks: 4", "    task: 4"))
     result = snakemake(fresh, "--configfile", "bad.yaml")
     mine = [line for line in result.stdout.splitlines() if "unknown key" in line]
     assert result.returncode != 0
@@ -166,35 +173,46 @@ def test_a_second_call_does_nothing(finished):
     [
         ("cli.py", {}),
         ("figures/learning_curves.py", {"draw_learning_curves": 1}),
-        ("figures/exact_audit.py", {"draw_exact_audit": 1, "draw_published_code": 1}),
+        (
+            "figures/exact_audit.py",
+            dict.fromkeys(
+                ("draw_exact_audit", "draw_published_code", "draw_budget", "draw_estimator_matrix"),
+                1,
+            ),
+        ),
         ("figures/published_code.py", {"draw_published_code": 1}),
         ("figures/adaptation.py", {"draw_adaptation": 1}),
         ("claims/__init__.py", {"judge_claims": 1}),
         (
             "audit/exact.py",
-            {"audit": 3, "draw_exact_audit": 1, "draw_published_code": 1, "judge_claims": 1},
-        ),
-        ("evaluation.py", {"evaluate": 6, "draw_adaptation": 1, "judge_claims": 1}),
-        (
-            "environments/point_goal.py",
             {
-                "train": 5,
-                "evaluate": 3,
-                "draw_learning_curves": 1,
-                "draw_adaptation": 1,
+                "audit": 3,
+                "converge": 1,
+                "draw_exact_audit": 1,
+                "draw_published_code": 1,
+                "draw_budget": 1,
+                "draw_estimator_matrix": 1,
+                "draw_convergence": 1,
                 "judge_claims": 1,
             },
         ),
         (
-            "training.py",
+            "audit/monte_carlo.py",
+            {"audit_monte_carlo": 1, "draw_sampled_audit": 1, "judge_claims": 1},
+        ),
+        ("audit/mujoco.py", {"audit_mujoco": 4, **SIMULATED, "judge_claims": 1}),
+        (
+            "evaluation.py",
             {
-                "train": 8,
                 "evaluate": 6,
-                "draw_learning_curves": 1,
+                "audit_mujoco": 4,
                 "draw_adaptation": 1,
+                **SIMULATED,
                 "judge_claims": 1,
             },
         ),
+        ("environments/point_goal.py", {"train": 5, "evaluate": 3, "audit_mujoco": 2, **RETURNS}),
+        ("training.py", {"train": 8, "evaluate": 6, "audit_mujoco": 4, **RETURNS}),
     ],
 )
 def test_an_edit_reruns_what_depends_on_it(finished, file, jobs):
@@ -219,6 +237,7 @@ def test_a_new_seed_runs_alone(finished):
         "train": 8,
         "evaluate": 6,
         "draw_learning_curves": 1,
+        "draw_sample_sizes": 1,
         "draw_adaptation": 1,
         "judge_claims": 1,
     }
@@ -247,6 +266,9 @@ def test_the_smoke_scale_from_end_to_end(tmp_path):
     assert len(list(results.glob("train/*/*/seed_0.parquet"))) == 8
     assert len(list(results.glob("evaluate/*/*/seed_0.parquet"))) == 6
     assert len(list(results.glob("audit/exact_*.parquet"))) == 3
+    assert len(list(results.glob("audit/mujoco_*.parquet"))) == 4
+    assert len(list(results.glob("audit/monte_carlo_*.parquet"))) == 1
+    assert len(list(results.glob("convergence/*.parquet"))) == 1
     assert all(path.stat().st_size for path in results.rglob("*.parquet"))
 
     assert planned(tree, *SMOKE) == {}

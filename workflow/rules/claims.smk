@@ -3,7 +3,10 @@ rule judge_claims:
     input:
         sources("metarl.claims"),
         audit=JUDGED_TABLES,
+        sampled=SAMPLED_TABLES,
+        convergence=CONVERGENCE_TABLES,
         training=TRAINING_TABLES,
+        study=STUDY_TABLES,
         evaluation=EVALUATION_TABLES,
     output:
         report(
@@ -19,6 +22,7 @@ rule judge_claims:
         criteria=json.dumps(config["claims"]),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "metarl claims --criteria {params.criteria:q} --audit {input.audit}"
-        " --training {input.training} --evaluation {input.evaluation}"
+        "metarl claims --criteria {params.criteria:q} --audit {input.audit} --sampled {input.sampled}"
+        " --convergence {input.convergence} --training {input.training} --study {input.study}"
+        " --evaluation {input.evaluation}"
         " --output {params.folder} > {log} 2>&1"

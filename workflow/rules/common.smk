@@ -7,6 +7,7 @@ from snakemake.logging import logger
 
 from metarl.configuration import check_configuration
 from metarl.errors import InputError
+from metarl.figures import NAMES
 from metarl.sources import environment_module, sources
 
 try:
@@ -63,6 +64,12 @@ STUDY_RUNS = expand(
 )
 TRAINING_TABLES = expand(f"{RESULTS}/train/{{run}}.parquet", run=RUNS)
 STUDY_TABLES = expand(f"{RESULTS}/train/{{run}}.parquet", run=STUDY_RUNS)
+STUDIED_TABLES = STUDY_TABLES + expand(
+    f"{RESULTS}/train/{RUN}.parquet",
+    environment=STUDY["environment"],
+    algorithm=STUDY["algorithms"],
+    seed=config["seeds"],
+)
 EVALUATION_TABLES = expand(f"{RESULTS}/evaluate/{{run}}.parquet", run=RUNS)
 
 

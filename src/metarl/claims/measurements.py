@@ -16,27 +16,42 @@ import numpy as np
 import pandas as pd
 
 from metarl.audit import rates
+from metarl.audit.iterations import iterations_to
 from metarl.figures import statistics, tables
+from metarl.figures.tables import CONTROLS, count_divergence_as_worst, final_returns, mean_of_runs
+from metarl.randomness import generator
 
 UNBIASED = "unbiased"
 PRACTICAL = ("lsf", "dice", "lvc", "maml", "fomaml", "emaml")
 HOLDS, FAILS, UNTESTED, REPORTED = "holds", "fails", "untested", "reported"
 
-SLOPES = {"relative_bias": "slope of the relative bias", "variance": "slope of the variance"}
+SLOPES = {
+    "relative_bias": "slope of the relative bias",
+    "variance": "slope of the variance",
+    "inner_variance": "slope of the inner variance",
+}
 FINAL_RETURN = "difference of final returns"
+AREA = "difference of mean returns over training"
+BOOTSTRAPS = 2000
 GAIN = "return after one inner step - before"
-RUN = ["environment", "algorithm", "estimator", "seed"]
 
 Criterion = Callable[[float], bool]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Declared criteria and the three tables of `metarl.figures.tables`, each possibly empty."""
+    """Declared criteria and the tables of `metarl.figures.tables`, each possibly empty.
+
+    `audit` are the judged problems of the exact audit, `sampled` the Monte Carlo and MuJoCo audits, `study` the training
+    runs at other N than those of `training`.
+    """
 
     criteria: Mapping[str, float]
     audit: pd.DataFrame
+    sampled: pd.DataFrame
+    convergence: pd.DataFrame
     training: pd.DataFrame
+    study: pd.DataFrame
     evaluation: pd.DataFrame
 
     @property
@@ -47,6 +62,15 @@ class Evidence:
         """The rows of one estimator on one problem, by sample size."""
         chosen = (self.audit["problem"] == problem) & (self.audit["estimator"] == estimator)
         return self.audit[chosen].sort_values("sample_size")
+
+    def places(self, level: str) -> list[str]:
+        """The problems of a sampled audit: "monte_carlo" or "mujoco"."""
+        return sorted(self.sampled.loc[self.sampled["level"] == level, "problem"].unique())
+
+    def sampled_at(self, problem: str, estimator: str) -> pd.DataFrame:
+        """The rows of one estimator in a sampled audit, by sample size."""
+        chosen = (self.sampled["problem"] == problem) & (self.sampled["estimator"] == estimator)
+        return self.sampled[chosen].sort_values("sample_size")
 
 
 @dataclass(frozen=True)
@@ -90,9 +114,28 @@ class Measurement:
 def slope(
     evidence: Evidence, problem: str, estimator: str, column: str, holds: Criterion | None = None
 ) -> Measurement:
-    """The slope of `column` against N on log-log axes, judged by `holds` if there is one."""
-    found = Measurement(problem, estimator, SLOPES[column], UNTESTED)
+    """The slope of `column` against N on log-log axes in the exact audit, judged by `holds` if there is one."""
     rows = evidence.audited(problem, estimator)
+    return slope_of(evidence, rows, problem, estimator, column, holds)
+
+
+def sampled_slope(
+    evidence: Evidence, problem: str, estimator: str, column: str, holds: Criterion | None = None
+) -> Measurement:
+    """The same in a sampled audit, whose values have noise."""
+    rows = evidence.sampled_at(problem, estimator)
+    return slope_of(evidence, rows, problem, estimator, column, holds)
+
+
+def slope_of(
+    evidence: Evidence,
+    rows: pd.DataFrame,
+    problem: str,
+    estimator: str,
+    column: str,
+    holds: Criterion | None,
+) -> Measurement:
+    found = Measurement(problem, estimator, SLOPES[column], UNTESTED)
     if rows.empty:
         return replace(found, note="not in the audit")
     rate = rates.fit(rows["sample_size"], rows[column], evidence.criteria["confidence"])
@@ -167,22 +210,212 @@ def judge(fulfilled: bool) -> str:
     return HOLDS if fulfilled else FAILS
 
 
+# On sampled audits.
+
+
+def seen_controls(evidence: Evidence) -> list[Measurement]:
+    """Whether each audit sees each planted error, and takes no unbiased estimate for biased.
+
+    Exact: the largest relative bias against what leave_one_out is allowed. Sampled: at the largest N, whether the interval
+    of the squared bias excludes 0.
+    """
+    measurements = []
+    bound = evidence.criteria["leave_one_out_relative_bias_max"]
+    for problem in evidence.problems:
+        for name in controls_of(evidence.audit):
+            found = largest_bias(evidence, problem, name, lambda value: value > bound)
+            measurements.append(replace(found, subject=short(name)))
+        measurements.append(
+            largest_bias(evidence, problem, "unbiased_baseline", lambda value: value <= bound)
+        )
+    for problem in (*evidence.places("monte_carlo"), *evidence.places("mujoco")):
+        measurements += [
+            seen_bias(evidence, problem, name, True) for name in controls_of(evidence.sampled)
+        ]
+        measurements.append(seen_bias(evidence, problem, "unbiased_baseline", False))
+    return measurements
+
+
+def controls_of(frame: pd.DataFrame) -> list[str]:
+    return sorted(name for name in frame["estimator"].unique() if name.startswith(CONTROLS))
+
+
+def short(name: str) -> str:
+    """sign_error of metarl.audit.controls:sign_error."""
+    return name.rpartition(":")[2]
+
+
+def seen_bias(evidence: Evidence, problem: str, estimator: str, expected: bool) -> Measurement:
+    """The squared bias at the largest N; holds if its interval excludes 0 exactly when it should."""
+    found = Measurement(problem, short(estimator), "squared bias / ||grad J_N||^2", REPORTED)
+    rows = evidence.sampled_at(problem, estimator)
+    if rows.empty:
+        return replace(found, note="not in the audit")
+    row = rows.iloc[-1]
+    value, low, high = (row[f"squared_bias{end}"] for end in ("", "_low", "_high"))
+    note = f"N = {row['sample_size']}"
+    if not np.isfinite([value, low, high]).all():
+        return replace(found, note=f"{note}: the reference cannot be trusted here, nothing to see")
+    outcome = judge((low > 0) == expected)
+    scale = row["gradient_norm"] ** 2
+    if scale > 0:
+        return replace(
+            found,
+            outcome=outcome,
+            value=value / scale,
+            low=low / scale,
+            high=high / scale,
+            note=note,
+        )
+    return replace(
+        found, quantity="squared bias", outcome=outcome, value=value, low=low, high=high,
+        note=note, form=".1e",
+    )  # fmt: skip
+
+
+def relative_deviation_ratios(evidence: Evidence) -> list[Measurement]:
+    """The relative standard deviation of dice over that of lvc, the mean over N, at each audited policy."""
+    measurements = []
+    for problem in evidence.places("mujoco"):
+        found = Measurement(problem, "dice / lvc", "relative standard deviation", UNTESTED)
+        columns = [
+            evidence.sampled_at(problem, name).set_index("sample_size")[
+                "relative_standard_deviation"
+            ]
+            for name in ("dice", "lvc")
+        ]
+        ratios = (columns[0] / columns[1]).dropna()
+        if ratios.empty:
+            note = "the mean gradient is smaller than its error at every N"
+            measurements.append(replace(found, note=note))
+            continue
+        note = f"N = {', '.join(map(str, ratios.index))}"
+        measurements.append(
+            replace(
+                found,
+                outcome=judge(ratios.mean() > 1),
+                value=float(ratios.mean()),
+                note=note,
+                form=".2f",
+            )
+        )
+    return measurements
+
+
+def differences_to_lsf(evidence: Evidence, estimators: Sequence[str]) -> list[Measurement]:
+    """Reports ||g_hat - lsf|| / ||lsf|| on the same samples at the largest N."""
+    measurements = []
+    for problem in evidence.places("mujoco"):
+        for name in estimators:
+            rows = evidence.sampled_at(problem, name)
+            if not rows.empty:
+                row = rows.iloc[-1]
+                found = Measurement(problem, name, "relative difference to lsf", REPORTED)
+                note = f"N = {row['sample_size']}, mean over samples"
+                measurements.append(
+                    replace(found, value=row["difference_to_lsf"], note=note, form=".2f")
+                )
+    return measurements
+
+
+# On convergence.
+
+
+def iteration_slopes(evidence: Evidence) -> list[Measurement]:
+    """Slopes in N of the iterations to epsilon, of unbiased and lsf, and their difference, on each problem."""
+    measurements = []
+    for (problem, epsilon), rows in evidence.convergence.groupby(["problem", "epsilon"]):
+        quantity = f"slope in N of the iterations to {epsilon:g} of the first squared norm"
+        slopes, notes = {}, {}
+        for name in sorted(
+            rows["estimator"].unique(), key=lambda each: each not in (UNBIASED, "lsf")
+        ):
+            slopes[name], notes[name] = bootstrapped_slopes(rows[rows["estimator"] == name])
+            found = Measurement(problem, name, quantity, REPORTED, note=notes[name])
+            measurements.append(_with_interval(found, slopes[name], evidence))
+        found = Measurement(problem, f"{UNBIASED} - lsf", quantity, UNTESTED)
+        if not {UNBIASED, "lsf"} <= slopes.keys():
+            measurements.append(replace(found, note="not in the experiment"))
+            continue
+        found = _with_interval(found, slopes[UNBIASED] - slopes["lsf"], evidence)
+        bound = evidence.criteria["convergence_slope_difference_min"]
+        if not math.isfinite(found.low):
+            found = replace(found, note=notes["lsf"] or notes[UNBIASED])
+        elif notes["lsf"]:  # a censored lsf would flatter it
+            found = replace(found, outcome=FAILS, note=f"lsf {notes['lsf']}")
+        else:
+            found = replace(found, outcome=judge(found.low > bound))
+        measurements.append(found)
+    return measurements
+
+
+def bootstrapped_slopes(rows: pd.DataFrame) -> tuple[np.ndarray, str]:
+    """The slope of log(iterations to epsilon) against log(N), then that of BOOTSTRAPS resamples of the seeds.
+
+    Where the mean over seeds never falls to epsilon, the number of iterations run stands for the iterations needed,
+    which is a lower bound: the note names those N.
+    """
+    sizes, needed, never = [], [], []
+    for size, chosen in rows.groupby("sample_size"):
+        curves = chosen.pivot(index="seed", columns="iteration", values="squared_gradient_norm")
+        norms, iterations = curves.to_numpy(), curves.columns.to_numpy()
+        seeds = len(norms)
+        if seeds < statistics.MINIMUM_SEEDS:
+            return np.array([math.nan]), f"{seeds} seed(s): an interval needs three"
+        draws = generator(0, "bootstrap").multinomial(seeds, np.full(seeds, 1 / seeds), BOOTSTRAPS)
+        means = np.vstack([norms.mean(axis=0), draws @ norms / seeds])
+        level = chosen["epsilon"].iloc[0] * norms[:, 0].mean()
+        found = iterations_to(iterations, means, level)
+        if math.isinf(found[0]):
+            never.append(size)
+        sizes.append(size)
+        needed.append(np.maximum(np.minimum(found, iterations[-1]), 1))
+    if len(sizes) < 2:
+        return np.array([math.nan]), "fewer than two sample sizes"
+    x = np.log(sizes) - np.mean(np.log(sizes))
+    slopes = x @ np.log(needed) / (x @ x)
+    return slopes, f"not reached at N = {', '.join(map(str, never))}" if never else ""
+
+
+def _with_interval(found: Measurement, slopes: np.ndarray, evidence: Evidence) -> Measurement:
+    """The first of `slopes`, with the percentile interval of the others."""
+    if len(slopes) < 2 or not np.isfinite(slopes).all():
+        return found
+    tail = 50 * (1 - evidence.criteria["confidence"])
+    low, high = np.percentile(slopes[1:], [tail, 100 - tail])
+    return replace(found, value=float(slopes[0]), low=float(low), high=float(high))
+
+
 # On training and evaluation.
 
 
 def final_return_differences(evidence: Evidence) -> list[Measurement]:
     """Final return of each practical algorithm minus each unbiased one of its environment."""
+    return return_differences(evidence, final_returns(evidence.training), FINAL_RETURN)
+
+
+def areas_under_curves(evidence: Evidence) -> list[Measurement]:
+    """Reports the same of the mean return over all iterations: the area under the curve over environment steps."""
+    post = count_divergence_as_worst(tables.post_adaptation(evidence.training))
+    found = return_differences(evidence, mean_of_runs(post), AREA)
+    return [replace(each, outcome=REPORTED) for each in found]
+
+
+def return_differences(
+    evidence: Evidence, returns: pd.DataFrame, quantity: str
+) -> list[Measurement]:
+    """Of `returns`, one row a run: practical minus unbiased algorithms of the same environment."""
     measurements = []
-    for environment, runs in final_returns(evidence.training).groupby("environment"):
+    for environment, runs in returns.groupby("environment"):
         unbiased = runs[runs["estimator"] == UNBIASED]
         practical = runs[runs["estimator"].isin(PRACTICAL)]
         for kind, found in {"unbiased": unbiased, "practical": practical}.items():
             if found.empty:
-                missing = Measurement(environment, f"{kind} estimate", FINAL_RETURN, UNTESTED)
+                missing = Measurement(environment, f"{kind} estimate", quantity, UNTESTED)
                 measurements.append(replace(missing, note="no training run"))
         measurements += [
             paired_difference(
-                environment, f"{algorithm} - {reference}", FINAL_RETURN, first, second, evidence
+                environment, f"{algorithm} - {reference}", quantity, first, second, evidence
             )
             for reference, second in unbiased.groupby("algorithm")
             for algorithm, first in practical.groupby("algorithm")
@@ -190,12 +423,70 @@ def final_return_differences(evidence: Evidence) -> list[Measurement]:
     return measurements
 
 
-def final_returns(training: pd.DataFrame) -> pd.DataFrame:
-    """One row a run: its mean_return over the last fifth of its iterations, and `diverged`."""
-    post = count_divergence_as_worst(tables.post_adaptation(training)).sort_values("iteration")
-    iterations = post.groupby(RUN)["iteration"]
-    last = iterations.cumcount(ascending=False) < np.ceil(iterations.transform("size") / 5)
-    return mean_of_runs(post[last])
+def probabilities_of_improvement(evidence: Evidence) -> list[Measurement]:
+    """P(a practical run ends above an unbiased one), over all pairs of runs, the mean over practical algorithms.
+
+    Agarwal et al. 2021 (rliable), equation 5, with ties at one half; the interval resamples the seeds of each algorithm.
+    """
+    measurements = []
+    for environment, runs in final_returns(evidence.training).groupby("environment"):
+        subject = "practical over unbiased"
+        found = Measurement(
+            environment, subject, "probability of improvement", UNTESTED, form=".2f"
+        )
+        references = runs.loc[runs["estimator"] == UNBIASED, "mean_return"].to_numpy()
+        practical = runs[runs["estimator"].isin(PRACTICAL)]
+        groups = [rows["mean_return"].to_numpy() for _, rows in practical.groupby("algorithm")]
+        fewest = min(map(len, (references, *groups))) if groups else 0
+        if fewest < statistics.MINIMUM_SEEDS:
+            note = f"{fewest} seed(s): an interval needs {statistics.MINIMUM_SEEDS}"
+            measurements.append(replace(found, note=note))
+            continue
+        draw = generator(0, "bootstrap")
+
+        def resampled(values: np.ndarray, draw: np.random.Generator = draw) -> np.ndarray:
+            """The values, then BOOTSTRAPS resamples of them: [1 + BOOTSTRAPS, seeds]."""
+            chosen = draw.integers(len(values), size=(BOOTSTRAPS, len(values)))
+            return np.vstack([values, values[chosen]])
+
+        second = resampled(references)[:, None, :]
+        chances = [
+            np.mean((first > second) + 0.5 * (first == second), axis=(1, 2))
+            for first in (resampled(group)[:, :, None] for group in groups)
+        ]
+        found = _with_interval(found, np.mean(chances, axis=0), evidence)
+        measurements.append(replace(found, outcome=judge(found.low > 0.5)))
+    return measurements
+
+
+def gains_by_sample_size(evidence: Evidence) -> list[Measurement]:
+    """lsf minus unbiased by N at equal environment steps, and that at the largest N minus that at the smallest."""
+    if evidence.study.empty:
+        return []
+    environment = evidence.study["environment"].iloc[0]
+    names = evidence.study["algorithm"].str.partition("_N")[0].unique()
+    same = (evidence.training["environment"] == environment) & evidence.training["algorithm"].isin(
+        names
+    )
+    runs = final_returns(pd.concat([evidence.study, evidence.training[same]], ignore_index=True))
+    measurements, gains = [], {}
+    for size, rows in runs.groupby("sample_size"):
+        first, second = (rows[rows["estimator"] == name] for name in ("lsf", UNBIASED))
+        found = paired_difference(
+            environment, f"lsf - {UNBIASED}, N = {size}", FINAL_RETURN, first, second, evidence
+        )
+        measurements.append(replace(found, outcome=REPORTED))
+        pairs = first.merge(second, on="seed", suffixes=("", "_second"))
+        pairs["mean_return"] -= pairs["mean_return_second"]
+        gains[size] = pairs[["seed", "mean_return", "diverged"]].assign(algorithm=f"N = {size}")
+    if len(gains) < 2:
+        return measurements
+    smallest, largest = min(gains), max(gains)
+    subject = f"gain of lsf at N = {largest} - at N = {smallest}"
+    judged = paired_difference(
+        environment, subject, FINAL_RETURN, gains[largest], gains[smallest], evidence
+    )
+    return [*measurements, judged]
 
 
 def adaptation_gains(evidence: Evidence) -> list[Measurement]:
@@ -210,23 +501,6 @@ def adaptation_gains(evidence: Evidence) -> list[Measurement]:
             paired_difference(environment, algorithm, GAIN, first, before[same], evidence)
         )
     return measurements
-
-
-def count_divergence_as_worst(frame: pd.DataFrame) -> pd.DataFrame:
-    """Replaces each return that is not finite by the worst finite one of its environment.
-
-    Adds the column `diverged`. Where no return of an environment is finite, they become nan.
-    """
-    returns = frame["mean_return"].astype(float)
-    finite = returns.where(np.isfinite(returns))
-    worst = finite.groupby(frame["environment"]).transform("min")
-    return frame.assign(mean_return=finite.fillna(worst), diverged=finite.isna())
-
-
-def mean_of_runs(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a run: the mean of `mean_return`, and whether any row `diverged`."""
-    runs = frame.groupby(RUN, as_index=False)
-    return runs.agg(mean_return=("mean_return", "mean"), diverged=("diverged", "any"))
 
 
 def paired_difference(

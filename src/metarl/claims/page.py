@@ -98,7 +98,9 @@ def _describe(evidence: Evidence) -> str:
     return (
         "The paper is Tang, *Biased Gradient Estimate with Drastic Variance Reduction for Meta"
         " Reinforcement Learning*, ICML 2022; N is the number of inner-loop trajectories of a task."
-        f" The verdicts rest on exact audits of {_count(len(evidence.problems), 'problem')} and on"
+        f" The verdicts rest on exact audits of {_count(len(evidence.problems), 'problem')}, sampled audits of"
+        f" {_count(evidence.sampled['problem'].nunique(), 'problem')}, SGD on"
+        f" {_count(evidence.convergence['problem'].nunique(), 'problem')} and on"
         f" {_count(runs, 'training run')}" + (f" ({scale})." if runs else ".")
     )
 
@@ -114,8 +116,8 @@ def _how_to_read(evidence: Evidence) -> list[str]:
     )
     slopes = (
         f"A slope is that of a straight line on log-log axes, over the last {rates.OCTAVES} octaves"
-        " of N. Exact audits have no sampling noise: the slope itself is judged, and its interval"
-        " says how straight the line is."
+        " of N. The slope itself is judged; its interval says how straight the line is, and in sampled audits, whose"
+        " values have noise, how far to trust it."
     )
     returns = (
         "Intervals of returns are percentile bootstrap intervals over seeds. With three seeds such"

@@ -11,7 +11,17 @@ from pathlib import Path
 from metarl.errors import InputError
 from metarl.storage import write_bytes
 
-NAMES = ("exact_audit", "published_code", "learning_curves", "adaptation")
+NAMES = (
+    "exact_audit",
+    "sampled_audit",
+    "estimator_matrix",
+    "published_code",
+    "budget",
+    "convergence",
+    "learning_curves",
+    "sample_sizes",
+    "adaptation",
+)
 
 
 def draw(name: str, inputs: Sequence[Path | str], stem: Path | str) -> None:

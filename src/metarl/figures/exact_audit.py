@@ -40,8 +40,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
     Raises:
       InputError: as `tables.read_some`.
     """
-    audit = named_problems(tables.read_some(tables.AUDIT, paths))
-    audit = audit[~audit["estimator"].str.endswith("_as_coded")]
+    audit = catalogue_rows(named_problems(tables.read_some(tables.AUDIT, paths)))
     looks = style.looks(audit["estimator"])
     problems = sorted(audit["problem"].unique())
     with style.context():
@@ -58,6 +57,12 @@ def named_problems(audit: pd.DataFrame) -> pd.DataFrame:
     """The rows of problems that are no random instance of another; all rows where there are only instances."""
     instances = audit["problem"].str.contains("-")
     return audit if instances.all() else audit[~instances]
+
+
+def catalogue_rows(audit: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the catalogue's estimators and of users' own: no published deviations, no planted errors."""
+    names = audit["estimator"]
+    return audit[~names.str.endswith("_as_coded") & ~names.str.startswith(tables.CONTROLS)]
 
 
 def _draw_panel(axis: Axes, audit: pd.DataFrame, column: str, looks: dict[str, style.Look]) -> None:

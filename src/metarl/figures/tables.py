@@ -1,13 +1,17 @@
-"""The tidy tables that figures and claims read, and the two ways in which they are rearranged."""
+"""The tidy tables that figures and claims read, and the ways in which they are rearranged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow
 
 from metarl.errors import InputError
+
+CONTROLS = "metarl.audit.controls:"  # how the names of planted errors begin
+RUN = ["environment", "algorithm", "estimator", "seed"]
 
 
 @dataclass(frozen=True)
@@ -19,11 +23,40 @@ class Table:
     values: tuple[str, ...]
 
 
-AUDIT = Table("exact audit", ("problem", "estimator", "sample_size"), ("relative_bias", "variance"))
+AUDIT = Table(
+    "exact audit",
+    ("problem", "estimator", "sample_size"),
+    ("relative_bias", "variance", "gradient_norm"),
+)
 TRAINING = Table(
     "training",
     ("algorithm", "environment", "estimator", "seed", "iteration", "inner_step"),
-    ("environment_steps", "mean_return"),
+    ("sample_size", "environment_steps", "mean_return"),
+)
+MEASURES = (
+    "squared_bias",
+    "relative_bias",
+    "variance",
+    "inner_variance",
+    "outer_variance",
+    "cosine",
+)
+SAMPLED = Table(
+    "sampled audit",
+    ("level", "problem", "estimator", "sample_size"),
+    (
+        *(f"{measure}{end}" for measure in MEASURES for end in ("", "_low", "_high")),
+        "relative_standard_deviation",
+        "gradient_norm",
+        "difference_to_lsf",
+        "outer_sample_size",
+        "effective_sample_size",
+    ),
+)
+CONVERGENCE = Table(
+    "convergence",
+    ("problem", "estimator", "sample_size", "epsilon", "seed", "iteration"),
+    ("step_size", "squared_gradient_norm", "variance", "squared_bias"),
 )
 EVALUATION = Table(
     "evaluation",
@@ -95,3 +128,31 @@ def by_seed(frame: pd.DataFrame, index: str) -> pd.DataFrame:
     """
     table = frame.pivot(index=index, columns="seed", values="mean_return")
     return table[frame.groupby(index).size() == table.shape[1]]
+
+
+def final_returns(training: pd.DataFrame) -> pd.DataFrame:
+    """One row a run: its mean_return over the last fifth of its iterations, and `diverged`."""
+    post = count_divergence_as_worst(post_adaptation(training)).sort_values("iteration")
+    iterations = post.groupby(RUN)["iteration"]
+    last = iterations.cumcount(ascending=False) < np.ceil(iterations.transform("size") / 5)
+    return mean_of_runs(post[last])
+
+
+def count_divergence_as_worst(frame: pd.DataFrame) -> pd.DataFrame:
+    """Replaces each return that is not finite by the worst finite one of its environment.
+
+    Adds the column `diverged`. Where no return of an environment is finite, they become nan.
+    """
+    returns = frame["mean_return"].astype(float)
+    finite = returns.where(np.isfinite(returns))
+    worst = finite.groupby(frame["environment"]).transform("min")
+    return frame.assign(mean_return=finite.fillna(worst), diverged=finite.isna())
+
+
+def mean_of_runs(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a run: the mean of `mean_return`, and whether any row `diverged`."""
+    runs = frame.groupby(RUN, as_index=False)
+    columns = {"mean_return": ("mean_return", "mean"), "diverged": ("diverged", "any")}
+    if "sample_size" in frame:
+        columns["sample_size"] = ("sample_size", "first")
+    return runs.agg(**columns)

@@ -1,0 +1,94 @@
+"""Sampled audits: relative bias and inner variance against N with 95% intervals over replicates, a row a problem.
+
+Of the Monte Carlo audit the first random process stands for all; the others are in the tables. The reference of the bias
+is leave_one_out on the same samples, so it has no line there, and none is drawn where its importance weights have
+degenerated: such a panel says so. A relative bias that the audit cannot tell from 0 has an interval down to the panel's
+bottom. The dotted line is the outer variance of lsf, that of the outer batch, which no number of inner samples lowers.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
+
+from metarl.figures import style, tables
+
+COLUMNS = {
+    "relative_bias": "relative bias (fraction)",
+    "inner_variance": "inner variance (squared)",
+}
+SPREAD = 0.5  # octaves of N over which the estimators' markers are laid side by side
+FLOOR = 1e-3  # of a relative bias: below it nothing is drawn
+
+
+def draw(paths: Sequence[Path | str]) -> Figure:
+    """Draws the figure from files of `metarl audit monte-carlo` and `metarl audit mujoco`.
+
+    Raises:
+      InputError: as `tables.read_some`.
+    """
+    frame = tables.read_some(tables.SAMPLED, paths)
+    frame = frame[~frame["estimator"].str.startswith(tables.CONTROLS)]
+    looks = style.looks(frame["estimator"])
+    places = shown_places(frame)
+    with style.context():
+        figure = Figure(figsize=(style.DOUBLE_COLUMN, 1.9 * len(places) + 0.6))
+        axes = figure.subplots(len(places), 2, squeeze=False)
+        for row, place in zip(axes, places, strict=True):
+            rows = frame[frame["problem"] == place]
+            for axis, column in zip(row, COLUMNS, strict=True):
+                _draw_panel(axis, rows, column, looks)
+                axis.set_title(f"{place.replace('_', ' ')}")
+        floor = {"outer variance of lsf": style.Look("0.55", "", style.DOTTED)}
+        names = {name.rpartition(":")[2]: look for name, look in looks.items()}
+        style.shared_legend(figure, names | floor, diverged=False)
+    return figure
+
+
+def shown_places(frame: pd.DataFrame) -> list[str]:
+    """The first problem of the Monte Carlo audit and all of the simulated ones."""
+    of = {level: sorted(rows["problem"].unique()) for level, rows in frame.groupby("level")}
+    return [*of.get("monte_carlo", [])[:1], *of.get("mujoco", [])]
+
+
+def _draw_panel(axis: Axes, rows: pd.DataFrame, column: str, looks: dict[str, style.Look]) -> None:
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log")
+    sizes = np.sort(rows["sample_size"].unique())
+    for place, (name, look) in enumerate(looks.items()):
+        chosen = rows[rows["estimator"] == name].sort_values("sample_size")
+        shift = 2.0 ** (SPREAD * ((place + 0.5) / len(looks) - 0.5))
+        x = chosen["sample_size"].to_numpy() * shift
+        value, low, high = (
+            chosen[f"{column}{end}"].to_numpy(float) for end in ("", "_low", "_high")
+        )
+        drawn = value > (FLOOR if column == "relative_bias" else 0.0)
+        axis.plot(x, np.where(drawn, value, np.nan), **look.marks)
+        ends = np.isfinite(low) & (high > FLOOR if column == "relative_bias" else high > 0)
+        axis.vlines(
+            x[ends],
+            np.maximum(low[ends], FLOOR * 1e-3),
+            high[ends],
+            colors=look.colour,
+            linewidth=0.7,
+        )
+    if column == "inner_variance":
+        lsf = rows[rows["estimator"] == "lsf"].sort_values("sample_size")
+        axis.plot(lsf["sample_size"], lsf["outer_variance"], **style.GUIDE)
+    elif rows["relative_bias"].isna().all():
+        text = "the reference's importance weights\nhave degenerated: masked"
+        axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center")
+    drawn = [line.get_ydata()[np.isfinite(line.get_ydata())] for line in axis.get_lines()]
+    drawn = np.concatenate([values for values in drawn if values.size] or [np.ones(1)])
+    drawn = drawn[drawn > 0]
+    axis.set_ylim(drawn.min() / 3, drawn.max() * 3)
+    axis.xaxis.set_major_locator(FixedLocator(sizes))
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel("sample size N (trajectories)")
+    axis.set_ylabel(COLUMNS[column])
