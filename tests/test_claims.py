@@ -120,6 +120,8 @@ def sampled_frame(sizes=(4, 8, 16, 32), **changed):
                         "squared_bias_low": squared - 0.01,
                         "squared_bias_high": squared + 0.01,
                         "inner_variance": 3.0 * float(size) ** variance_slope,
+                        "inner_variance_low": 2.97 * float(size) ** variance_slope,
+                        "inner_variance_high": 3.03 * float(size) ** variance_slope,
                         "relative_standard_deviation": 1.6 if estimator == "dice" else 1.0,
                         "gradient_norm": 2.0,
                     }
@@ -229,6 +231,28 @@ def test_evidence_as_claimed_reproduces_everything(judge):
 def test_sampled_evidence_against_a_claim(judge, estimator, wrong, caught):
     found = verdicts(judge(sampled=sampled_frame(**{estimator: wrong})))
     assert {name for name, verdict in found.items() if verdict == "not reproduced"} == caught
+
+
+def test_noise_leaves_a_slope_open(judge):
+    """Errors of 20% at N = 4, 8, 16, 32: sum (x - mean)^2 = 5 log(2)^2, so the slope's error is 0.2 / sqrt(5) / log 2."""
+    sampled = sampled_frame()
+    margin = 1.959964 * 0.2 * sampled["inner_variance"]
+    sampled["inner_variance_low"] = sampled["inner_variance"] - margin
+    sampled["inner_variance_high"] = sampled["inner_variance"] + margin
+    claim = judge(sampled=sampled)["1-monte-carlo"]
+    assert claim["verdict"] == "untested"
+    (found,) = claim["measurements"]
+    error = 0.2 / 5**0.5 / np.log(2)
+    assert found["high"] - found["value"] == pytest.approx(1.959964 * error, rel=1e-5)
+    assert "the noise leaves it open" in found["note"]
+
+
+def test_a_level_that_cannot_see_maml_judges_no_control(judge):
+    sampled = sampled_frame()
+    sampled.loc[sampled["estimator"] == "maml", "squared_bias_low"] = -0.1
+    found = judge(sampled=sampled)["controls"]
+    assert found["verdict"] == "untested"
+    assert {each["outcome"] for each in found["measurements"]} == {"reported"}
 
 
 def test_a_control_that_the_exact_audit_misses(judge):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from metarl.audit import rates
 from metarl.audit.iterations import iterations_to
@@ -120,11 +121,43 @@ def slope(
 
 
 def sampled_slope(
-    evidence: Evidence, problem: str, estimator: str, column: str, holds: Criterion | None = None
+    evidence: Evidence,
+    problem: str,
+    estimator: str,
+    column: str,
+    range_: tuple[float, float] | None = None,
 ) -> Measurement:
-    """The same in a sampled audit, whose values have noise."""
+    """The same in a sampled audit, whose values have noise; judged by whether the slope lies in `range_`, if given.
+
+    The interval is that of the noise: from the intervals of the values, which are independent between N. It holds if the
+    whole interval lies in the range, fails if none of it does, and else cannot tell: untested.
+    """
     rows = evidence.sampled_at(problem, estimator)
-    return slope_of(evidence, rows, problem, estimator, column, holds)
+    found = slope_of(evidence, rows, problem, estimator, column, None)
+    if not math.isfinite(found.value):
+        return found if range_ else replace(found, outcome=REPORTED)
+    confidence = evidence.criteria["confidence"]
+    error = slope_error(rows, column)
+    margin = float(stats.norm.ppf((1 + confidence) / 2)) * error
+    found = replace(found, low=found.value - margin, high=found.value + margin)
+    if range_ is None:
+        return found
+    least, most = range_
+    if least <= found.low and found.high <= most:
+        return replace(found, outcome=HOLDS)
+    if found.high < least or most < found.low:
+        return replace(found, outcome=FAILS)
+    return replace(found, outcome=UNTESTED, note=f"{found.note}; the noise leaves it open")
+
+
+def slope_error(rows: pd.DataFrame, column: str) -> float:
+    """The standard error of the fitted slope, from the values' 95% intervals [low, high]."""
+    rows = rows[rows["sample_size"] >= rows["sample_size"].max() / 2**rates.OCTAVES]
+    x = np.log(rows["sample_size"].to_numpy(float))
+    x = x - x.mean()
+    widths = (rows[f"{column}_high"] - rows[f"{column}_low"]).to_numpy(float)
+    errors = widths / (2 * stats.norm.ppf(0.975)) / rows[column].to_numpy(float)
+    return float(np.sqrt(np.sum((x * errors) ** 2)) / (x @ x))
 
 
 def slope_of(
@@ -245,28 +278,28 @@ def short(name: str) -> str:
     return name.rpartition(":")[2]
 
 
-def seen_bias(evidence: Evidence, problem: str, estimator: str, expected: bool) -> Measurement:
-    """The squared bias at the largest N; holds if its interval excludes 0 exactly when it should."""
+def seen_bias(evidence: Evidence, problem: str, estimator: str, planted: bool) -> Measurement:
+    """The squared bias at the largest N; holds if its interval excludes 0 exactly where an error was planted.
+
+    Each planted error shifts the mean by at least the whole score-function term, which is the bias of maml: where the audit
+    cannot tell that from 0 either, it cannot see the planted one, and nothing is judged.
+    """
     found = Measurement(problem, short(estimator), "squared bias / ||grad J_N||^2", REPORTED)
-    rows = evidence.sampled_at(problem, estimator)
-    if rows.empty:
+    rows, visible = (evidence.sampled_at(problem, name) for name in (estimator, "maml"))
+    if rows.empty or visible.empty:
         return replace(found, note="not in the audit")
     row = rows.iloc[-1]
     value, low, high = (row[f"squared_bias{end}"] for end in ("", "_low", "_high"))
     note = f"N = {row['sample_size']}"
     if not np.isfinite([value, low, high]).all():
         return replace(found, note=f"{note}: the reference cannot be trusted here, nothing to see")
-    outcome = judge((low > 0) == expected)
+    outcome = judge((low > 0) == planted)
+    if not visible.iloc[-1]["squared_bias_low"] > 0:
+        outcome, note = REPORTED, f"{note}: noise hides even the bias of maml here"
     scale = row["gradient_norm"] ** 2
     if scale > 0:
-        return replace(
-            found,
-            outcome=outcome,
-            value=value / scale,
-            low=low / scale,
-            high=high / scale,
-            note=note,
-        )
+        value, low, high = (x / scale for x in (value, low, high))
+        return replace(found, outcome=outcome, value=value, low=low, high=high, note=note)
     return replace(
         found, quantity="squared bias", outcome=outcome, value=value, low=low, high=high,
         note=note, form=".1e",

@@ -116,8 +116,8 @@ def _how_to_read(evidence: Evidence) -> list[str]:
     )
     slopes = (
         f"A slope is that of a straight line on log-log axes, over the last {rates.OCTAVES} octaves"
-        " of N. The slope itself is judged; its interval says how straight the line is, and in sampled audits, whose"
-        " values have noise, how far to trust it."
+        " of N. In exact audits the slope itself is judged, and its interval says how straight the line is; in sampled audits"
+        " the interval is that of the noise, and is what is judged."
     )
     returns = (
         "Intervals of returns are percentile bootstrap intervals over seeds. With three seeds such"

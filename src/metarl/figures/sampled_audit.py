@@ -86,6 +86,7 @@ def _draw_panel(axis: Axes, rows: pd.DataFrame, column: str, looks: dict[str, st
     drawn = np.concatenate([values for values in drawn if values.size] or [np.ones(1)])
     drawn = drawn[drawn > 0]
     axis.set_ylim(drawn.min() / 3, drawn.max() * 3)
+    axis.set_xlim(sizes.min() / 1.5, sizes.max() * 1.5)
     axis.xaxis.set_major_locator(FixedLocator(sizes))
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_locator(NullLocator())
