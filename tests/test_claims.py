@@ -357,6 +357,13 @@ def test_check_compares_with_what_was_written(judge, files, tmp_path):
         check_claims(CRITERIA_VALUES, files(audit=audit_frame()), folder)
 
 
+def test_the_second_order_expansion_is_reported(judge):
+    claim = judge(audit=audit_frame(lsf2=(0.05, -2.0, -1.0)))["lsf-bias-rate"]
+    found = only_measurement(claim, place="chain", subject="lsf2")
+    assert found["value"] == pytest.approx(-2.0) and found["outcome"] == "reported"
+    assert judge(audit=audit_frame())["lsf-bias-rate"]["verdict"] == "reproduced"
+
+
 def test_no_evidence_leaves_everything_untested(judge):
     assert set(verdicts(judge()).values()) == {"untested"}
 

@@ -195,6 +195,11 @@ def whole_slope_below(
     return replace(found, outcome=judge(found.high < bound))
 
 
+def reported_slope(evidence: Evidence, problem: str, estimator: str, column: str) -> Measurement:
+    """The slope beside the criterion; that there is none is no reason to leave a claim untested."""
+    return replace(slope(evidence, problem, estimator, column), outcome=REPORTED)
+
+
 def bias_floor(evidence: Evidence, problem: str, estimator: str, bound: float) -> Measurement:
     """Reports the slope of the relative bias, which is a floor if it is above `bound`."""
     found = slope(evidence, problem, estimator, "relative_bias")
