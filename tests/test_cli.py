@@ -65,7 +65,7 @@ BAD_INPUT = {
     f"{TRAIN} --inner-learning-rate 0": "inner_learning_rate is 0.0; give a positive number",
     f"{TRAIN} --clip inf": "clip is inf; give a positive number",
     f"{TRAIN} --averaging mean": "invalid choice 'mean' for argument '--averaging'",
-    f"{TRAIN} --environment Ant": "unknown environment 'Ant'; choose one of HalfCheetahDir",
+    f"{TRAIN} --environment Ant": "unknown environment 'Ant'; choose one of AntDir, AntDir2D",
     f"{TRAIN} --estimator mam": "unknown estimator 'mam'; choose one of fomaml, maml",
     f"{TRAIN} --threads 0": "threads is 0; it must be a positive integer",
     f"{TRAIN} --outer-optimizer trpo --outer-epochs 2 --tensorboard new/board": (

@@ -10,12 +10,23 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from metarl.environments import NAMES, PhysicsError, make
 from metarl.errors import InputError
 
-SIZES = {"HalfCheetahDir": (17, 6, 1), "HalfCheetahVel": (17, 6, 1), "PointGoal": (2, 2, 2)}
-PRESETS = {
-    "HalfCheetahDir": "promp2018",
-    "HalfCheetahVel": "promp2018",
-    "PointGoal": "finn2017",
+SIZES = {  # observation, action, task
+    "AntDir": (27, 8, 1),
+    "AntDir2D": (27, 8, 2),
+    "AntGoal": (29, 8, 2),
+    "AntVel": (27, 8, 1),
+    "HalfCheetahDir": (17, 6, 1),
+    "HalfCheetahVel": (17, 6, 1),
+    "HopperRandParams": (11, 3, 5 + 15 + 6 + 15),
+    "HumanoidDir2D": (292, 17, 2),
+    "PointGoal": (2, 2, 2),
+    "SwimmerVel": (8, 2, 1),
+    "Walker2DDir": (17, 6, 1),
+    "Walker2DRandParams": (17, 6, 8 + 24 + 9 + 24),
+    "Walker2DVel": (17, 6, 1),
 }
+FINN = ("AntVel", "PointGoal")
+PRESETS = {name: "finn2017" if name in FINN else "promp2018" for name in SIZES}
 
 every_environment = pytest.mark.parametrize("name", NAMES)
 
@@ -41,7 +52,8 @@ def test_make_vec_builds_it(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "horizon"), [("HalfCheetahDir", 100), ("HalfCheetahVel", 200), ("PointGoal", 100)]
+    ("name", "horizon"),
+    [("HalfCheetahDir", 100), ("HalfCheetahVel", 200), ("PointGoal", 100), ("AntVel", 200)],
 )
 def test_default_horizon_is_the_published_one(name, horizon):
     assert gymnasium.make_vec(f"metarl/{name}-v0").horizon == horizon
@@ -184,7 +196,7 @@ def test_an_action_that_is_not_finite_is_named(name, value):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "HalfCheetah"}, "HalfCheetahDir, HalfCheetahVel, PointGoal"),
+        ({"name": "HalfCheetah"}, "AntDir, AntDir2D, AntGoal, AntVel, HalfCheetahDir"),
         ({"horizon": 0}, "horizon is 0; it must be a positive integer"),
         ({"horizon": -1}, "horizon is -1; it must be a positive integer"),
         ({"threads": 0}, "threads is 0; it must be a positive integer"),
@@ -232,5 +244,5 @@ def test_reset_refuses_unknown_options():
 def test_step_refuses_actions_of_another_shape(name):
     environment = make(name, tasks=2, trajectories=2, horizon=1)
     environment.reset(seed=0)
-    with pytest.raises(InputError, match=r"shape \(2, 2\); they must be \(4, [26]\)"):
+    with pytest.raises(InputError, match=r"shape \(2, 2\); they must be \(4, \d+\)"):
         environment.step(np.zeros((2, 2)))

@@ -13,9 +13,19 @@ __all__ = ["NAMES", "PhysicsError", "TaskVectorEnv", "make"]
 
 # name: where it is, and the published horizon, which gymnasium.make_vec defaults to
 _REGISTERED = {
+    "AntDir": ("metarl.environments.ant:AntDir", 200),
+    "AntDir2D": ("metarl.environments.ant:AntDir2D", 200),
+    "AntGoal": ("metarl.environments.ant:AntGoal", 200),
+    "AntVel": ("metarl.environments.ant:AntVel", 200),
     "HalfCheetahDir": ("metarl.environments.half_cheetah:HalfCheetahDir", 100),
     "HalfCheetahVel": ("metarl.environments.half_cheetah:HalfCheetahVel", 200),
+    "HopperRandParams": ("metarl.environments.random_parameters:HopperRandParams", 200),
+    "HumanoidDir2D": ("metarl.environments.humanoid:HumanoidDir2D", 200),
     "PointGoal": ("metarl.environments.point_goal:PointGoal", 100),
+    "SwimmerVel": ("metarl.environments.swimmer:SwimmerVel", 200),
+    "Walker2DDir": ("metarl.environments.walker2d:Walker2DDir", 200),
+    "Walker2DRandParams": ("metarl.environments.random_parameters:Walker2DRandParams", 200),
+    "Walker2DVel": ("metarl.environments.walker2d:Walker2DVel", 200),
 }
 NAMES = tuple(_REGISTERED)
 

@@ -4,6 +4,7 @@ from abc import abstractmethod
 
 import numpy as np
 
+from metarl.environments import tasks
 from metarl.environments.mujoco_batch import MujocoVectorEnv
 
 START_NOISE = 0.1
@@ -67,8 +68,7 @@ class HalfCheetahDir(HalfCheetah):
 
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
         """Directions +1 and -1, [count, 1], in random order; as many of each if count is even."""
-        directions = np.resize(generator.permutation([-1.0, 1.0]), count)
-        return generator.permutation(directions)[:, None]
+        return tasks.directions(generator, count)
 
     def _running_reward(self, velocities: np.ndarray) -> np.ndarray:
         return self._environment_tasks[:, 0] * velocities
@@ -79,7 +79,7 @@ class HalfCheetahVel(HalfCheetah):
 
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
         """Goal velocities, [count, 1]."""
-        return generator.uniform(0.0, 3.0, (count, self.task_size))
+        return tasks.uniform(generator, count, 0.0, 3.0)
 
     def _running_reward(self, velocities: np.ndarray) -> np.ndarray:
         return -np.abs(velocities - self._environment_tasks[:, 0])

@@ -1,0 +1,94 @@
+"""Hopper and Walker2D with random dynamics (the RandParams tasks of ProMP): run forwards, whatever the body is like."""
+
+import numpy as np
+
+from metarl.environments.mujoco_batch import MujocoVectorEnv
+
+START_NOISE = 0.005
+CONTROL_COST = 0.001
+LARGEST_VELOCITY = 10.0  # that is observed
+LARGEST_EXPONENT = 3.0
+BASES = {"body_mass": 1.5, "body_inertia": 1.5, "dof_damping": 1.3, "geom_friction": 1.5}
+
+
+class RandomParameters(MujocoVectorEnv):
+    """Velocity + 1 for being upright - 0.001 sum a^2, on a model of the task's own.
+
+    A task multiplies every number of the model's fields in BASES by base^u, u ~ U[-3, 3] each: it is the vector of all u,
+    in the order of BASES. Follows the repository dennisl88/rand_param_envs (commit 4bffebdf), files
+    rand_param_envs/base.py and hopper_rand_params.py. Observations: qpos[1:] and qvel clipped to [-10, 10]. Start: the
+    model's pose and rest, + U[-0.005, 0.005] per coordinate.
+
+    Deviations from the published definition: constants that MuJoCo derives from masses and inertias follow
+    (mj_setConst), which mujoco-py leaves as they were; MuJoCo 4 and Gymnasium's models; actions are the environment's
+    own, clipped to [-1, 1]; start states come from the seed.
+    """
+
+    preset = "promp2018"
+
+    def __init__(self, num_envs: int, horizon: int, threads: int = 1):
+        super().__init__(num_envs, horizon, threads)
+        self._fields = {name: self.batch.expand(name) for name in BASES}
+        self._published = {name: getattr(self.model, name).copy() for name in BASES}
+        self.task_size = sum(x.size for x in self._published.values())
+
+    def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """Exponents u, [count, D]."""
+        return generator.uniform(-LARGEST_EXPONENT, LARGEST_EXPONENT, (count, self.task_size))
+
+    def reset(
+        self, *, seed: int | None = None, options: dict | None = None
+    ) -> tuple[np.ndarray, dict]:
+        """As `TaskVectorEnv.reset`, and gives every simulation its task's model."""
+        result = super().reset(seed=seed, options=options)
+        position, velocity = self._qpos.copy(), self._qvel.copy()
+        begin = 0
+        for name, published in self._published.items():
+            exponents = self._environment_tasks[:, begin : begin + published.size]
+            multipliers = BASES[name] ** exponents.reshape(self.num_envs, *published.shape)
+            self._fields[name][:] = published * multipliers
+            begin += published.size
+        self.batch.set_const()
+        self._qpos[:], self._qvel[:] = position, velocity
+        return result
+
+    def _start_states(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        noise = generator.uniform(-START_NOISE, START_NOISE, (self.num_envs, self.model.nq))
+        velocities = generator.uniform(-START_NOISE, START_NOISE, (self.num_envs, self.model.nv))
+        return self.model.qpos0 + noise, velocities
+
+    def _observe(self) -> np.ndarray:
+        velocities = np.clip(self._qvel, -LARGEST_VELOCITY, LARGEST_VELOCITY)
+        return np.concatenate([self._qpos[:, 1:], velocities], axis=1)
+
+    def _reward(self, previous_qpos: np.ndarray, controls: np.ndarray) -> np.ndarray:
+        velocities = (self._qpos[:, 0] - previous_qpos[:, 0]) / self.seconds_per_step
+        return velocities + 1.0 - CONTROL_COST * np.square(controls).sum(axis=1)
+
+
+class HopperRandParams(RandomParameters):
+    """A trajectory ends unless the torso is above 0.7, leans by less than 0.2, and no coordinate beyond it reaches 100."""
+
+    model_file = "hopper.xml"
+    frame_skip = 4
+    observation_size = 11
+
+    def _terminate(self) -> np.ndarray:
+        coordinates = np.concatenate([self._qpos, self._qvel], axis=1)[:, 2:]
+        near = (np.abs(coordinates) < 100.0).all(axis=1)
+        return ~(near & (self._qpos[:, 1] > 0.7) & (np.abs(self._qpos[:, 2]) < 0.2))
+
+
+class Walker2DRandParams(RandomParameters):
+    """A trajectory ends unless the torso is between 0.8 and 2.0 high and leans by less than 1.
+
+    Its published file was not readable; reward and frame skip are taken from its family, the end from ProMP's walker.
+    """
+
+    model_file = "walker2d.xml"
+    frame_skip = 5
+    observation_size = 17
+
+    def _terminate(self) -> np.ndarray:
+        height, angle = self._qpos[:, 1], self._qpos[:, 2]
+        return ~((0.8 < height) & (height < 2.0) & (np.abs(angle) < 1.0))
