@@ -20,7 +20,7 @@ def normal(seed: int, *shape: int) -> np.ndarray:
 
 
 def by_hand(
-    sizes: tuple[int, ...], parameters: np.ndarray, observation: np.ndarray
+    sizes: tuple[int, ...], parameters: np.ndarray, observation: np.ndarray, activation=math.tanh
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel, bias, ..., log_std, number by number: kernel[i, o] is number i * out + o."""
     numbers = iter(parameters)
@@ -32,7 +32,7 @@ def by_hand(
             bias[o] + sum(values[i] * kernel[i][o] for i in range(size_in)) for o in range(size_out)
         ]
         if layer < len(sizes) - 2:
-            values = [math.tanh(value) for value in values]
+            values = [activation(value) for value in values]
     log_std = list(numbers)
     return np.array(values), np.array(log_std)
 
@@ -53,6 +53,18 @@ def test_gaussian_outputs_and_log_prob(hidden_sizes):
         np.testing.assert_array_equal(log_stds[index], log_std)
         expected = stats.norm.logpdf(actions[index], mean, np.exp(log_std)).sum()
         np.testing.assert_allclose(log_probs[index], expected, rtol=1e-12)
+
+
+def test_relu():
+    policy = GaussianMLPPolicy(3, 2, (4, 5), "relu")
+    parameters = normal(0, TASKS, policy.parameter_size)
+    observations = normal(1, TASKS, ROWS, HORIZON, 3)
+    means, _ = policy.outputs(tf.constant(parameters), tf.constant(observations))
+    for index in INDICES:
+        mean, _ = by_hand(
+            (3, 4, 5, 2), parameters[index[0]], observations[index], lambda x: max(x, 0.0)
+        )
+        np.testing.assert_allclose(means[index], mean, rtol=1e-12)
 
 
 def test_gaussian_parameter_order():

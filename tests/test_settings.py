@@ -17,6 +17,7 @@ INVALID = [
     ("environment", "metarl/PointGoal-v0"),
     ("averaging", "mean"),
     ("outer_optimizer", "sgd"),
+    ("activation", "elu"),
     *((name, value) for name in COUNTS for value in (0, -3)),
     ("seed", -1),
     ("seed", 2**63),

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from metarl.errors import InputError
+from metarl.settings import Activation
 
 tfd = tfp.distributions
 
@@ -26,7 +27,7 @@ def split_parameters(parameters: tf.Tensor, shapes: tuple[tuple[int, ...], ...])
 
 @dataclass(frozen=True)
 class GaussianMLPPolicy:
-    """A Gaussian whose mean is a tanh network and whose log standard deviations do not see the state.
+    """A Gaussian whose mean is a tanh or ReLU network and whose log standard deviations do not see the state.
 
     Parameters in the order kernel [in, out], bias [out], ..., log_std [A]; linear mean.
     """
@@ -34,6 +35,7 @@ class GaussianMLPPolicy:
     observation_size: int
     action_size: int
     hidden_sizes: tuple[int, ...]
+    activation: Activation = "tanh"
 
     def __post_init__(self):
         sizes = (self.observation_size, self.action_size, *self.hidden_sizes)
@@ -72,7 +74,7 @@ class GaussianMLPPolicy:
         for index in range(0, len(layers), 2):
             hidden = tf.matmul(hidden, layers[index]) + layers[index + 1][:, None, :]
             if index < len(layers) - 2:
-                hidden = tf.tanh(hidden)
+                hidden = tf.nn.relu(hidden) if self.activation == "relu" else tf.tanh(hidden)
         mean = tf.reshape(hidden, tf.concat([shape[:-1], [self.action_size]], axis=0))
         ones = tf.ones([len(observations.shape) - 2], tf.int32)
         log_std = tf.reshape(log_std, tf.concat([shape[:1], ones, [self.action_size]], axis=0))

@@ -9,6 +9,7 @@ from metarl.errors import InputError
 
 Averaging = Literal["steps", "trajectories"]
 OuterOptimizer = Literal["adam", "trpo"]
+Activation = Literal["tanh", "relu"]
 
 
 class InnerSettings(NamedTuple):
@@ -56,7 +57,9 @@ class TrainingSettings:
     horizon: int = 100
     """T, steps a trajectory."""
     hidden_sizes: tuple[int, ...] = (64, 64)
-    """Widths of the policy's tanh layers."""
+    """Widths of the policy's hidden layers."""
+    activation: Activation = "tanh"
+    """Of the hidden layers: tanh (ProMP), or relu (Finn et al. 2017)."""
     inner_steps: int = 1
     """S, policy-gradient steps of adaptation."""
     inner_learning_rate: float = 0.1
@@ -114,6 +117,8 @@ class TrainingSettings:
         for name in ("inner_kl_coefficient", "inner_kl_target"):
             value = getattr(self, name)
             require(math.isfinite(value) and value >= 0, name, value, "a number >= 0")
+        if self.activation not in ("tanh", "relu"):
+            raise InputError(f"activation is {self.activation!r}; choose 'tanh' or 'relu'")
         if self.outer_optimizer not in ("adam", "trpo"):
             raise InputError(
                 f"outer_optimizer is {self.outer_optimizer!r}; choose 'adam' or 'trpo'"

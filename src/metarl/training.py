@@ -91,6 +91,7 @@ def make_sampler(settings: TrainingSettings, threads: int) -> Sampler:
         environment.single_observation_space.shape[0],
         environment.single_action_space.shape[0],
         settings.hidden_sizes,
+        settings.activation,
     )
     return Sampler(environment, policy, settings.tasks, settings.horizon)
 

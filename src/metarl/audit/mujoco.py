@@ -11,15 +11,14 @@ which rewards and advantages tell the same, so that the published inner losses l
 float32, as in training; estimates are float64.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from metarl import environments
 from metarl.adaptation import adapt
 from metarl.advantages import Baseline, fit, trajectories
 from metarl.audit import sampled
@@ -36,11 +35,11 @@ from metarl.estimators.algebra import (
 )
 from metarl.evaluation import load_policy
 from metarl.outer_optimizers import clipped_gradient
-from metarl.policies import GaussianMLPPolicy
 from metarl.randomness import generator
 from metarl.rollouts import Rollout, Sampler
 from metarl.settings import AdvantageSettings, require
 from metarl.storage import require_writable
+from metarl.training import make_sampler
 from metarl.trajectories import Trajectories
 
 CHUNK = 4  # replicates simulated at a time: one shape means one compilation for each N
@@ -48,7 +47,7 @@ PILOT_SAMPLE_SIZE = 100  # trajectories a task
 POINTS = ("initial", "trained")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """What an audit's numbers depend on, but for N.
 
@@ -104,17 +103,10 @@ class Audit:
 
     def sampler(self, copies: int, rows: int) -> Sampler:
         """Of `copies` copies of every task, with `rows` trajectories each."""
-        tasks = copies * self.settings.tasks
-        environment = environments.make(
-            self.training.environment, tasks=tasks, trajectories=rows, horizon=self.training.horizon,
-            threads=self.threads,
-        )  # fmt: skip
-        policy = GaussianMLPPolicy(
-            environment.single_observation_space.shape[0],
-            environment.single_action_space.shape[0],
-            self.training.hidden_sizes,
+        training = dataclasses.replace(
+            self.training, tasks=copies * self.settings.tasks, trajectories=rows
         )
-        return Sampler(environment, policy, tasks, self.training.horizon)
+        return make_sampler(training, self.threads)
 
     def prepare(self) -> None:
         """theta, the tasks, and what the pilot batch tells: baselines, scales and values."""
