@@ -60,6 +60,7 @@ def test_a_replicate_by_hand(policy, point_size, monkeypatch):
     monkeypatch.setattr(
         sampled, "rows", lambda keys, names, gradients, size, draw: seen.update(gradients) or [keys]
     )
+    run.prepare()
     run.rows(run.problem, 3)
     before = np.repeat(run.parameters[None], 4, axis=0)
     index = np.array([0, 1, 0, 1])

@@ -125,7 +125,7 @@ def finished(tmp_path_factory) -> Path:
     [
         ("config", 36, 12, 15, (3, 4, 2)),
         ("smoke", 6, 2, 3, (1, 4, 1)),
-        ("paper", 90, 24, 15, (3, 6, 2)),
+        ("paper", 650, 40, 15, (3, 24, 2)),
     ],
 )
 def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems, sampled):

@@ -45,9 +45,11 @@ JUDGED_TABLES = expand(
 MONTE_CARLO_TABLES = expand(
     f"{RESULTS}/audit/monte_carlo_{{instance}}.parquet", instance=MONTE_CARLO["instances"]
 )
-MUJOCO_TABLES = expand(
+MUJOCO_TABLES = expand(  # the audit is of one inner step
     f"{RESULTS}/audit/mujoco_{{environment}}_{{point}}.parquet",
-    environment=config["environments"],
+    environment=[
+        name for name, settings in config["environments"].items() if settings["inner_steps"] == 1
+    ],
     point=MUJOCO["points"],
 )
 SAMPLED_TABLES = MONTE_CARLO_TABLES + MUJOCO_TABLES

@@ -109,7 +109,7 @@ class Audit:
         return make_sampler(training, self.threads)
 
     def prepare(self) -> None:
-        """theta, the tasks, and what the pilot batch tells: baselines, scales and values."""
+        """Finds theta, the tasks, and what the pilot batch tells: baselines, scales and values. Before any `rows`."""
         sampler = self.sampler(1, PILOT_SAMPLE_SIZE)
         self.policy = sampler.policy
         self.parameters = self.trained_parameters.astype(np.float64)
@@ -174,8 +174,6 @@ class Audit:
     def rows(self, problem: str, sample_size: int) -> list[dict]:
         """The rows of `sampled.COLUMNS` at N = `sample_size`."""
         settings = self.settings
-        if not hasattr(self, "tasks"):
-            self.prepare()
         inner_sampler = self.sampler(CHUNK, sample_size)
         outer_sampler = self.sampler(CHUNK, settings.outer_sample_size)
         index = np.tile(np.arange(settings.tasks), CHUNK)
@@ -252,6 +250,7 @@ def audit(
         "training": vars(run.training),
         "sample_sizes": sorted(sample_sizes),
     }
+    run.prepare()
     sampled.audit_units(
         [(run.problem, size) for size in sorted(sample_sizes)],
         [size + 2 * settings.outer_sample_size for size in sorted(sample_sizes)],

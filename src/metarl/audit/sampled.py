@@ -208,10 +208,9 @@ def rows(
                 f"{name} is not finite at {where}; its weights have a NaN or an infinity"
             )
     summary = summarize(gradients, generator)
-    least, most = MINIMUM_SHARE * keys["outer_sample_size"], keys["outer_sample_size"] * 1.001
-    if (
-        not least <= effective_sample_size <= most
-    ):  # weights that under- or overflow give nan or inf
+    least = MINIMUM_SHARE * keys["outer_sample_size"]
+    # weights that under- or overflow give nan or inf
+    if not (np.isfinite(effective_sample_size) and effective_sample_size >= least):
         print(
             f"warning: at {where} the effective sample size of {REFERENCE} is {effective_sample_size:.1f} of "
             f"{keys['outer_sample_size']}: too small to trust, bias and cosine are masked",
