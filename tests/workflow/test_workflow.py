@@ -124,7 +124,7 @@ def finished(tmp_path_factory) -> Path:
     ("scale", "runs", "study", "problems", "sampled"),
     [
         ("config", 36, 12, 15, (3, 4, 2)),
-        ("smoke", 6, 2, 3, (1, 4, 1)),
+        ("smoke", 6, 2, 3, (1, 2, 1)),
         ("paper", 650, 40, 15, (3, 24, 2)),
     ],
 )
@@ -200,19 +200,19 @@ def test_a_second_call_does_nothing(finished):
             "audit/monte_carlo.py",
             {"audit_monte_carlo": 1, "draw_sampled_audit": 1, "judge_claims": 1},
         ),
-        ("audit/mujoco.py", {"audit_mujoco": 4, **SIMULATED, "judge_claims": 1}),
+        ("audit/mujoco.py", {"audit_mujoco": 2, **SIMULATED, "judge_claims": 1}),
         (
             "evaluation.py",
             {
                 "evaluate": 6,
-                "audit_mujoco": 4,
+                "audit_mujoco": 2,
                 "draw_adaptation": 1,
                 **SIMULATED,
                 "judge_claims": 1,
             },
         ),
-        ("environments/point_goal.py", {"train": 5, "evaluate": 3, "audit_mujoco": 2, **RETURNS}),
-        ("training.py", {"train": 8, "evaluate": 6, "audit_mujoco": 4, **RETURNS}),
+        ("environments/point_goal.py", {"train": 5, "evaluate": 3, "audit_mujoco": 1, **RETURNS}),
+        ("training.py", {"train": 8, "evaluate": 6, "audit_mujoco": 2, **RETURNS}),
     ],
 )
 def test_an_edit_reruns_what_depends_on_it(finished, file, jobs):
@@ -266,7 +266,7 @@ def test_the_smoke_scale_from_end_to_end(tmp_path):
     assert len(list(results.glob("train/*/*/seed_0.parquet"))) == 8
     assert len(list(results.glob("evaluate/*/*/seed_0.parquet"))) == 6
     assert len(list(results.glob("audit/exact_*.parquet"))) == 3
-    assert len(list(results.glob("audit/mujoco_*.parquet"))) == 4
+    assert len(list(results.glob("audit/mujoco_*.parquet"))) == 2
     assert len(list(results.glob("audit/monte_carlo_*.parquet"))) == 1
     assert len(list(results.glob("convergence/*.parquet"))) == 1
     assert all(path.stat().st_size for path in results.rglob("*.parquet"))
