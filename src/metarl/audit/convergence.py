@@ -29,7 +29,7 @@ import pandas as pd
 import tensorflow as tf
 
 from metarl.adaptation import adapt, trajectory_gradients
-from metarl.audit.exact import ExactAudit, compositions, log_multinomial
+from metarl.audit.exact import ExactAudit, compositions, log_multinomial, samples
 from metarl.audit.iterations import iterations_to
 from metarl.audit.problems import FiniteProblem, problem
 from metarl.audit.sampled import require_list
@@ -179,14 +179,14 @@ class Experiment:
         """grad F [R, P] at parameters [R, P], exact."""
         counts = compositions(sample_size, len(self.problem.rewards)).astype(np.float64)
         ways = log_multinomial(counts)
-        runs, samples = np.divmod(np.arange(len(parameters) * len(counts)), len(counts))
+        runs, drawn = np.divmod(np.arange(len(parameters) * len(counts)), len(counts))
         found = np.zeros_like(parameters)
         for begin in range(0, len(runs), ROWS):
             index = np.arange(begin, begin + ROWS)
             real = index < len(runs)
             index = np.minimum(index, len(runs) - 1)
             parts = self.partial_gradients(
-                *(tf.constant(x) for x in (parameters[runs[index]], counts[samples[index]], ways[samples[index]]))
+                *(tf.constant(x) for x in (parameters[runs[index]], counts[drawn[index]], ways[drawn[index]]))
             ).numpy()  # fmt: skip
             np.add.at(found, runs[index[real]], parts[real])
         return found - self.ridge * parameters
@@ -325,11 +325,6 @@ def converge(
             flush=True,
         )  # fmt: skip
     write_parquet(pd.concat(frames, ignore_index=True)[list(COLUMNS)], output)
-
-
-def samples(finite: FiniteProblem, sample_size: int) -> int:
-    """How many distinct samples of N trajectories there are."""
-    return math.comb(sample_size + len(finite.rewards) - 1, len(finite.rewards) - 1)
 
 
 def require_experiment(
