@@ -2,16 +2,14 @@
 
 import numpy as np
 
-from metarl.environments.mujoco_batch import MujocoVectorEnv
+from metarl.environments.planar import PlanarBody
 
-START_NOISE = 0.005
 CONTROL_COST = 0.001
-LARGEST_VELOCITY = 10.0  # that is observed
 LARGEST_EXPONENT = 3.0
 BASES = {"body_mass": 1.5, "body_inertia": 1.5, "dof_damping": 1.3, "geom_friction": 1.5}
 
 
-class RandomParameters(MujocoVectorEnv):
+class RandomParameters(PlanarBody):
     """Velocity + 1 for being upright - 0.001 sum a^2, on a model of the task's own.
 
     A task multiplies every number of the model's fields in BASES by base^u, u ~ U[-3, 3] each: it is the vector of all u,
@@ -51,15 +49,6 @@ class RandomParameters(MujocoVectorEnv):
         self.batch.set_const()
         self._qpos[:], self._qvel[:] = position, velocity
         return result
-
-    def _start_states(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        noise = generator.uniform(-START_NOISE, START_NOISE, (self.num_envs, self.model.nq))
-        velocities = generator.uniform(-START_NOISE, START_NOISE, (self.num_envs, self.model.nv))
-        return self.model.qpos0 + noise, velocities
-
-    def _observe(self) -> np.ndarray:
-        velocities = np.clip(self._qvel, -LARGEST_VELOCITY, LARGEST_VELOCITY)
-        return np.concatenate([self._qpos[:, 1:], velocities], axis=1)
 
     def _reward(self, previous_qpos: np.ndarray, controls: np.ndarray) -> np.ndarray:
         velocities = (self._qpos[:, 0] - previous_qpos[:, 0]) / self.seconds_per_step

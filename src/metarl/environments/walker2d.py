@@ -5,14 +5,12 @@ from abc import abstractmethod
 import numpy as np
 
 from metarl.environments import tasks
-from metarl.environments.mujoco_batch import MujocoVectorEnv
+from metarl.environments.planar import PlanarBody
 
-START_NOISE = 0.005
 CONTROL_COST = 0.001
-LARGEST_VELOCITY = 10.0  # that is observed
 
 
-class Walker2D(MujocoVectorEnv):
+class Walker2D(PlanarBody):
     """The walker that both task distributions share.
 
     Follows the repository jonasrothfuss/ProMP, files meta_policy_search/envs/mujoco_envs/walker2d_rand_direc.py and
@@ -29,15 +27,6 @@ class Walker2D(MujocoVectorEnv):
     model_file = "walker2d.xml"
     frame_skip = 8
     observation_size = 17
-
-    def _start_states(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        noise = generator.uniform(-START_NOISE, START_NOISE, (self.num_envs, self.model.nq))
-        velocities = generator.uniform(-START_NOISE, START_NOISE, (self.num_envs, self.model.nv))
-        return self.model.qpos0 + noise, velocities
-
-    def _observe(self) -> np.ndarray:
-        velocities = np.clip(self._qvel, -LARGEST_VELOCITY, LARGEST_VELOCITY)
-        return np.concatenate([self._qpos[:, 1:], velocities], axis=1)
 
     def _reward(self, previous_qpos: np.ndarray, controls: np.ndarray) -> np.ndarray:
         velocities = (self._qpos[:, 0] - previous_qpos[:, 0]) / self.seconds_per_step
