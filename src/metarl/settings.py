@@ -1,6 +1,7 @@
 """What a training run depends on; imports no TensorFlow, so that the command line starts at once."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -149,3 +150,15 @@ def require(holds: bool, name: str, value: object, allowed: str) -> None:
     """Raises InputError, naming the setting, what it is and what is allowed, unless `holds`."""
     if not holds:
         raise InputError(f"{name} is {value}; give {allowed}")
+
+
+def require_list(given: str, values: Sequence, least: int | None = None) -> None:
+    """Raises InputError for an empty list, a repeated entry or a number below `least`."""
+    if not values:
+        raise InputError(f"no {given} given; give at least one")
+    if len(set(values)) < len(values):
+        raise InputError(
+            f"a {given} is given twice among {' '.join(map(str, values))}; give each once"
+        )
+    if least is not None:
+        require(min(values) >= least, given, min(values), f"an integer >= {least}")

@@ -32,13 +32,12 @@ from metarl.adaptation import adapt, trajectory_gradients
 from metarl.audit.exact import ExactAudit, compositions, log_multinomial, samples
 from metarl.audit.iterations import iterations_to
 from metarl.audit.problems import FiniteProblem, problem
-from metarl.audit.sampled import require_list
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import inner_chain
 from metarl.outer_optimizers import clipped_gradient
 from metarl.randomness import generator
-from metarl.settings import require
+from metarl.settings import require, require_list
 from metarl.storage import require_writable, write_parquet
 
 PER_OCTAVE = 4  # evaluated iterations in each doubling: k is known to a factor of 1.19

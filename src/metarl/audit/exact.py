@@ -30,7 +30,7 @@ from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import inner_chain
 from metarl.outer_optimizers import clipped_gradient
 from metarl.policies import log_prob
-from metarl.settings import InnerSettings
+from metarl.settings import InnerSettings, require_list
 from metarl.storage import require_writable, write_parquet
 from metarl.trajectories import Trajectories, step_scale
 
@@ -268,13 +268,8 @@ def audit(name: str, estimators: Sequence[str], sample_sizes: Sequence[int], out
     require_writable(output)
     finite = problem(name)
     entries = [estimator(given) for given in estimators]
-    for given, values in (("estimator", estimators), ("sample size", sample_sizes)):
-        if not values:
-            raise InputError(f"no {given} given; give at least one")
-        if len(set(values)) < len(values):
-            raise InputError(
-                f"a {given} is given twice among {' '.join(map(str, values))}; give each once"
-            )
+    require_list("estimator", estimators)
+    require_list("sample size", sample_sizes)
     for sample_size in sample_sizes:
         require_enumerable(finite, sample_size)
     exact = ExactAudit(finite, entries)

@@ -27,7 +27,7 @@ from metarl.estimators.algebra import (
 from metarl.outer_optimizers import clipped_gradient
 from metarl.policies import TabularSoftmaxPolicy
 from metarl.randomness import generator
-from metarl.settings import InnerSettings
+from metarl.settings import InnerSettings, require_list
 from metarl.storage import require_writable
 from metarl.trajectories import Trajectories
 
@@ -305,7 +305,7 @@ def audit(
       RunError: an estimate is not finite; what was finished stays in the checkpoint.
     """
     require_writable(output, checkpoint_folder / "checkpoint.npz")
-    sampled.require_list("instance", instances, least=0)
+    require_list("instance", instances, least=0)
     sampled.require_settings(
         settings.estimators, sample_sizes, settings.replicates, settings.outer_sample_size, settings.seed
     )  # fmt: skip

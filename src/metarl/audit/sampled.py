@@ -26,8 +26,8 @@ import pandas as pd
 import tensorflow as tf
 
 from metarl import checkpoints
-from metarl.errors import InputError, RunError
-from metarl.settings import require
+from metarl.errors import RunError
+from metarl.settings import require, require_list
 from metarl.sources import sources
 from metarl.storage import write_parquet
 
@@ -284,15 +284,3 @@ def require_settings(
     require(replicates >= MINIMUM_REPLICATES, "replicates", replicates, allowed)
     require(outer_sample_size >= 1, "outer sample size", outer_sample_size, "an integer >= 1")
     require(0 <= seed < 2**63, "seed", seed, "an integer >= 0 and < 2^63")
-
-
-def require_list(given: str, values: Sequence, least: int | None = None) -> None:
-    """Raises InputError for an empty list, a repeated entry or a number below `least`."""
-    if not values:
-        raise InputError(f"no {given} given; give at least one")
-    if len(set(values)) < len(values):
-        raise InputError(
-            f"a {given} is given twice among {' '.join(map(str, values))}; give each once"
-        )
-    if least is not None:
-        require(min(values) >= least, given, min(values), f"an integer >= {least}")

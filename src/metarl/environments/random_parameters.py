@@ -3,6 +3,7 @@
 import numpy as np
 
 from metarl.environments.planar import PlanarBody
+from metarl.environments.walker2d import fallen
 
 CONTROL_COST = 0.001
 LARGEST_EXPONENT = 3.0
@@ -79,5 +80,4 @@ class Walker2DRandParams(RandomParameters):
     observation_size = 17
 
     def _terminate(self) -> np.ndarray:
-        height, angle = self._qpos[:, 1], self._qpos[:, 2]
-        return ~((0.8 < height) & (height < 2.0) & (np.abs(angle) < 1.0))
+        return fallen(self._qpos)

@@ -10,6 +10,12 @@ from metarl.environments.planar import PlanarBody
 CONTROL_COST = 0.001
 
 
+def fallen(qpos: np.ndarray) -> np.ndarray:
+    """Whether the torso is not between 0.8 and 2.0 high, or leans by 1 or more: bool [n] of qpos [n, 9]."""
+    height, angle = qpos[:, 1], qpos[:, 2]
+    return ~((0.8 < height) & (height < 2.0) & (np.abs(angle) < 1.0))
+
+
 class Walker2D(PlanarBody):
     """The walker that both task distributions share.
 
@@ -33,8 +39,7 @@ class Walker2D(PlanarBody):
         return self._walking_reward(velocities) - CONTROL_COST * np.square(controls).sum(axis=1)
 
     def _terminate(self) -> np.ndarray:
-        height, angle = self._qpos[:, 1], self._qpos[:, 2]
-        return ~((0.8 < height) & (height < 2.0) & (np.abs(angle) < 1.0))
+        return fallen(self._qpos)
 
     @abstractmethod
     def _walking_reward(self, velocities: np.ndarray) -> np.ndarray:
