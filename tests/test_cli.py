@@ -281,6 +281,7 @@ def test_every_flag_reaches_the_settings():
         "trajectories": 5,
         "horizon": 6,
         "hidden_sizes": (7, 8, 9),
+        "activation": "relu",
         "inner_steps": 10,
         "inner_learning_rate": 0.11,
         "averaging": "trajectories",

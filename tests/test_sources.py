@@ -79,5 +79,8 @@ def test_a_run_depends_on_its_own_environment_only():
 
 
 def test_an_unknown_environment():
-    with pytest.raises(InputError, match="'Ant' is unknown; choose one of HalfCheetahDir"):
+    with pytest.raises(
+        InputError,
+        match="'Ant' is unknown; choose one of AntDir, AntDir2D, AntGoal, AntVel, HalfCheetahDir",
+    ):
         environment_module("Ant")
