@@ -139,6 +139,23 @@ def test_trajectories_against_plain_loops(rollout, discount, gae_lambda):
             np.testing.assert_allclose(found[k], expected[k] / sigma, rtol=1e-6, atol=1e-6)
 
 
+def test_uniform_weights_leave_gamma_to_the_t_out_of_the_advantages_alone(rollout):
+    discounted, uniform = (
+        trajectories(rollout, AdvantageSettings(0.7, 0.9, weighting), dtype=tf.float64)
+        for weighting in ("discounted", "uniform")
+    )
+    expected, _, _ = naive_advantages(rollout, 0.7, 0.9)
+    for k in range(TASKS):
+        taken = rollout.mask[k] == 1
+        undiscounted = expected[k] / 0.7 ** np.arange(HORIZON)
+        sigma = undiscounted[taken].std()
+        np.testing.assert_allclose(uniform.advantages[k], undiscounted / sigma, atol=1e-6)
+        # one scale for all three: rewards differ by it and by nothing else
+        for name in ("rewards", "score_rewards"):
+            ratio = getattr(uniform, name)[k].numpy()[taken] / getattr(discounted, name)[k][taken]
+            np.testing.assert_allclose(ratio, expected[k][taken].std() / sigma, rtol=1e-6)
+
+
 def test_a_baseline_from_elsewhere_enters_as_it_is(rollout):
     """Fitted on the tasks in another order with other rewards, then chosen by task; float64."""
     settings = AdvantageSettings(0.99, 0.9)

@@ -237,7 +237,7 @@ def test_a_published_inner_loss_adapts_in_training_too(tmp_path):
     for each in (name, "maml"):
         adapt = training.bound_adapt(sampler.policy, CATALOGUE[each], SETTINGS)
         (_, batch), _ = training.adaptation_chain(
-            sampler, adapt, SETTINGS, initial, tasks, 1, "rollout"
+            sampler, adapt, SETTINGS, initial, tasks, [0.1], "rollout"
         )
         acting[each] = batch.behaviour[0]
     assert not np.array_equal(acting[name], acting["maml"])
@@ -259,7 +259,7 @@ def test_later_epochs_are_off_policy_and_finite(name):
     tasks = sampler.environment.sample_tasks(generator(0, "tasks"), SETTINGS.tasks)
     batches, _ = training.adaptation_chain(
         sampler, training.bound_adapt(sampler.policy, CATALOGUE[name], SETTINGS), SETTINGS,
-        initial.astype(np.float32), tasks, 1, "rollout",
+        initial.astype(np.float32), tasks, [0.1], "rollout",
     )  # fmt: skip
     update = training.bound_update(sampler.policy, CATALOGUE[name], SETTINGS)
     norms = []
@@ -278,8 +278,8 @@ def test_evaluation_reproduces_the_training_return(trained, tmp_path):
     sampler = training.make_sampler(stored, threads=2)
     tasks = sampler.environment.sample_tasks(generator(stored.seed, "tasks", 1), stored.tasks)
     _, rollouts = training.adaptation_chain(
-        sampler, training.bound_adapt(sampler.policy, CATALOGUE["lvc"], stored), stored, parameters, tasks, 1,
-        "rollout", 1,
+        sampler, training.bound_adapt(sampler.policy, CATALOGUE["lvc"], stored), stored, parameters, tasks,
+        [stored.inner_learning_rate], "rollout", 1,
     )  # fmt: skip
     frame = pd.read_parquet(trained / "run.parquet")
     curve = frame[frame["iteration"] == 1]["mean_return"].tolist()

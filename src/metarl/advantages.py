@@ -60,7 +60,7 @@ class Signals(NamedTuple):
     """What a rollout's rewards become under a baseline; each float64 [K, N, T], 0 where the mask is 0.
 
     Attributes:
-      advantages: gamma^t A^GAE_t.
+      advantages: gamma^t A^GAE_t; A^GAE_t where the settings weigh states uniformly.
       rewards: gamma^t delta_t, the baseline's temporal-difference errors.
       score_rewards: gamma^t r_t.
     """
@@ -97,7 +97,8 @@ def unscaled(rollout: Rollout, settings: AdvantageSettings, coefficients: tf.Ten
     errors = mask * (rewards + discount * following - values)
     advantages = discounted_sums(errors, discount * settings.gae_lambda)
     powers = discount ** np.arange(mask.shape[-1])
-    return Signals(*(mask * powers * x for x in (advantages, errors, rewards)))
+    weights = powers if settings.state_weighting == "discounted" else 1.0
+    return Signals(mask * weights * advantages, mask * powers * errors, mask * powers * rewards)
 
 
 def fit(rollout: Rollout, settings: AdvantageSettings) -> Baseline:
@@ -122,7 +123,8 @@ def trajectories(
 
     advantages = gamma^t A^GAE_t / sigma, rewards = gamma^t delta_t / sigma and score_rewards = gamma^t r_t / sigma, with
     the baseline's temporal-difference errors delta_t and, per task, sigma the standard deviation of the advantages.
-    Nothing is subtracted after the baseline: a mean removed from A but not from r would tear them apart.
+    Nothing is subtracted after the baseline: a mean removed from A but not from r would tear them apart. Uniform
+    weights of states change the advantages alone: dice's rewards no longer sum to them.
 
     Args:
       rollout: K x N x T steps.

@@ -262,6 +262,10 @@ class Evaluate:
     """N, trajectories a task and inner step."""
     inner_steps: int = 3
     """The most inner steps."""
+    later_step_scale: float = 1.0
+    """What the second and later inner steps multiply the inner learning rate by."""
+    paths: Path | None = None
+    """Parquet file of where the bodies went."""
     threads: int = 1
     """Threads of the physics; results do not depend on them."""
 
@@ -270,7 +274,14 @@ class Evaluate:
         from metarl.evaluation import evaluate
 
         evaluate(
-            self.policy, self.output, self.tasks, self.trajectories, self.inner_steps, self.threads
+            self.policy,
+            self.output,
+            self.tasks,
+            self.trajectories,
+            self.inner_steps,
+            self.later_step_scale,
+            self.paths,
+            self.threads,
         )
 
 

@@ -3,15 +3,19 @@
 import sys
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pandas as pd
 
 from metarl.errors import InputError
 from metarl.estimators import estimator
 from metarl.randomness import generator
-from metarl.settings import TrainingSettings
+from metarl.rollouts import Rollout
+from metarl.settings import TrainingSettings, require
 from metarl.storage import require_writable, unpack_arrays, write_parquet
 from metarl.training import adaptation_chain, bound_adapt, make_sampler
+
+PATHS = 3  # trajectories of a task whose paths are kept
 
 
 def load_policy(path: Path) -> tuple[np.ndarray, TrainingSettings]:
@@ -30,12 +34,50 @@ def load_policy(path: Path) -> tuple[np.ndarray, TrainingSettings]:
         ) from error
 
 
+class RecordPositions(gymnasium.vector.VectorWrapper):
+    """Keeps where the bodies were: every rollout's positions after each step, [T, num_envs, 1 or 2]."""
+
+    def __init__(self, environment: gymnasium.vector.VectorEnv):
+        super().__init__(environment)
+        self.rollouts: list[list[np.ndarray]] = []
+
+    def reset(self, **arguments) -> tuple[np.ndarray, dict]:
+        self.rollouts.append([])
+        return self.env.reset(**arguments)
+
+    def step(self, actions: np.ndarray) -> tuple:
+        result = self.env.step(actions)
+        self.rollouts[-1].append(self.env.unwrapped.positions)
+        return result
+
+
+def path_table(positions: np.ndarray, rollout: Rollout, tasks: np.ndarray) -> pd.DataFrame:
+    """The paths of each task's first trajectories, a row a step: task, task_0, ..., trajectory, step, x (and y).
+
+    Args:
+      positions: [T, K * N, 1 or 2].
+      rollout: of the same steps; those after a trajectory's end are left out.
+      tasks: [K, D].
+    """
+    count, rows, horizon = rollout.mask.shape
+    by_trajectory = positions.reshape(horizon, count, rows, -1).transpose(1, 2, 0, 3)
+    task, trajectory, step = np.nonzero(rollout.mask[:, :PATHS])
+    columns = {"task": task}
+    columns |= {f"task_{index}": value[task] for index, value in enumerate(tasks.T)}
+    columns |= {"trajectory": trajectory, "step": step + 1}
+    points = by_trajectory[task, trajectory, step].astype(np.float32)
+    columns |= dict(zip(("x", "y"), points.T, strict=False))
+    return pd.DataFrame(columns)
+
+
 def evaluate(
     policy: Path,
     output: Path,
     tasks: int,
     trajectories: int,
     inner_steps: int,
+    later_step_scale: float = 1.0,
+    paths: Path | None = None,
     threads: int = 1,
 ) -> None:
     """Writes the mean return of every held-out task after 0..inner_steps inner steps, as a tidy parquet.
@@ -48,26 +90,35 @@ def evaluate(
       tasks: K.
       trajectories: N, both for adaptation and for the returns.
       inner_steps: the most inner steps.
+      later_step_scale: what the second and later inner steps multiply the inner learning rate by; 0.5 in cbfinn/maml_rl
+        maml_examples/test_maml_cheetah.py.
+      paths: parquet file of where the bodies went, or None: the first trajectories of every task, with columns algorithm,
+        environment, estimator, seed, inner_step and those of `path_table`.
       threads: of the physics; results do not depend on it.
     """
-    require_writable(output)
+    require_writable(output, *([paths] if paths else []))
     parameters, trained = load_policy(policy)
     settings = TrainingSettings(**{**vars(trained), "tasks": tasks, "trajectories": trajectories})
     if inner_steps < 0:
         raise InputError(f"inner_steps is {inner_steps}; give an integer >= 0")
+    require(later_step_scale > 0, "later_step_scale", later_step_scale, "a positive number")
     entry = estimator(settings.estimator)
     sampler = make_sampler(settings, threads)
     drawn = sampler.environment.sample_tasks(generator(settings.seed, "held-out tasks"), tasks)
+    if paths:
+        sampler.environment = RecordPositions(sampler.environment)
+    eta = settings.inner_learning_rate
+    learning_rates = [eta if step == 0 else later_step_scale * eta for step in range(inner_steps)]
     _, rollouts = adaptation_chain(
-        sampler, bound_adapt(sampler.policy, entry, settings), settings, parameters, drawn, inner_steps,
+        sampler, bound_adapt(sampler.policy, entry, settings), settings, parameters, drawn, learning_rates,
         "held-out rollout",
     )  # fmt: skip
+    run = {
+        name: getattr(settings, name) for name in ("algorithm", "environment", "estimator", "seed")
+    }
     rows = [
         {
-            "algorithm": settings.algorithm,
-            "environment": settings.environment,
-            "estimator": settings.estimator,
-            "seed": settings.seed,
+            **run,
             "task": task,
             "inner_step": step,
             "mean_return": float(value),
@@ -82,4 +133,12 @@ def evaluate(
         + " -> ".join(f"{value:.1f}" for value in means),
         file=sys.stderr,
     )
+    if paths:
+        tables = [
+            path_table(np.array(positions), rollout, drawn).assign(**run, inner_step=step)
+            for step, (positions, rollout) in enumerate(
+                zip(sampler.environment.rollouts, rollouts, strict=True)
+            )
+        ]
+        write_parquet(pd.concat(tables), paths)
     write_parquet(frame, output)

@@ -11,6 +11,7 @@ from metarl.errors import InputError
 Averaging = Literal["steps", "trajectories"]
 OuterOptimizer = Literal["adam", "trpo"]
 Activation = Literal["tanh", "relu"]
+StateWeighting = Literal["discounted", "uniform"]
 
 
 class InnerSettings(NamedTuple):
@@ -31,10 +32,13 @@ class AdvantageSettings(NamedTuple):
     Attributes:
       discount: gamma, in (0, 1].
       gae_lambda: lambda of Schulman et al. 2016, in [0, 1].
+      state_weighting: "discounted", step t counts gamma^t as in the gradient of the discounted objective; or "uniform",
+        every step counts alike, as in published code (Thomas 2014, "Bias in natural actor-critic algorithms").
     """
 
     discount: float
     gae_lambda: float
+    state_weighting: StateWeighting = "discounted"
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class TrainingSettings:
     """gamma."""
     gae_lambda: float = 1.0
     """lambda of generalized advantage estimation."""
+    state_weighting: StateWeighting = "discounted"
+    """discounted: the advantage of step t counts gamma^t, as in the objective's gradient. uniform: it counts 1 (published code)."""
     outer_optimizer: OuterOptimizer = "adam"
     """adam (VPG with one epoch, PPO with several), or trpo."""
     outer_learning_rate: float = 1e-3
@@ -118,6 +124,10 @@ class TrainingSettings:
         for name in ("inner_kl_coefficient", "inner_kl_target"):
             value = getattr(self, name)
             require(math.isfinite(value) and value >= 0, name, value, "a number >= 0")
+        if self.state_weighting not in ("discounted", "uniform"):
+            raise InputError(
+                f"state_weighting is {self.state_weighting!r}; choose 'discounted' or 'uniform'"
+            )
         if self.activation not in ("tanh", "relu"):
             raise InputError(f"activation is {self.activation!r}; choose 'tanh' or 'relu'")
         if self.outer_optimizer not in ("adam", "trpo"):
@@ -143,7 +153,7 @@ class TrainingSettings:
 
     @property
     def advantage(self) -> AdvantageSettings:
-        return AdvantageSettings(self.discount, self.gae_lambda)
+        return AdvantageSettings(self.discount, self.gae_lambda, self.state_weighting)
 
 
 def require(holds: bool, name: str, value: object, allowed: str) -> None:

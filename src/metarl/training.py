@@ -4,7 +4,7 @@ import dataclasses
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,25 +102,26 @@ def adaptation_chain(
     settings: TrainingSettings,
     parameters: np.ndarray,
     tasks: np.ndarray,
-    inner_steps: int,
+    learning_rates: Sequence[float],
     *stream: str | int,
 ) -> tuple[list[Trajectories], list[Rollout]]:
     """Rolls out, adapts, rolls out again: the batches and rollouts of inner steps 0..S.
 
     Args:
       sampler: of K tasks.
-      compiled_adapt: `adapt` with the inner settings bound.
+      compiled_adapt: of `bound_adapt`.
       settings: of the run.
       parameters: theta [P], float32.
       tasks: [K, D].
-      inner_steps: S.
+      learning_rates: eta of every inner step [S].
       *stream: name of the random stream; with the same name and parameters the same bits come back.
     """
     current = tf.repeat(tf.constant(parameters)[None], len(tasks), axis=0)
     batches, rollouts = [], []
-    for step in range(inner_steps + 1):
+    for step in range(len(learning_rates) + 1):
         if step > 0:
-            current = compiled_adapt(current, batches[-1])
+            eta = tf.constant(learning_rates[step - 1], current.dtype)
+            current = compiled_adapt(current, batches[-1], eta)
         rollout = sampler.collect(current, tasks, generator(settings.seed, *stream, step))
         rollouts.append(rollout)
         batches.append(trajectories(rollout, settings.advantage))
@@ -130,13 +131,14 @@ def adaptation_chain(
 def bound_adapt(
     policy: GaussianMLPPolicy, entry: Estimator, settings: TrainingSettings
 ) -> Callable:
-    """One inner step, compiled: (theta [K, P], batch) -> theta' [K, P]."""
+    """One inner step, compiled: (theta [K, P], batch, eta []) -> theta' [K, P]."""
 
     @tf.function(jit_compile=True, autograph=False)
-    def compiled_adapt(parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
-        return adapt(
-            policy, parameters, entry.inner_loss(policy, parameters, batch), settings.inner
-        )
+    def compiled_adapt(
+        parameters: tf.Tensor, batch: Trajectories, learning_rate: tf.Tensor
+    ) -> tf.Tensor:
+        inner = settings.inner._replace(learning_rate=learning_rate)
+        return adapt(policy, parameters, entry.inner_loss(policy, parameters, batch), inner)
 
     return compiled_adapt
 
@@ -306,7 +308,7 @@ class MetaIteration:
         )
         batches, rollouts = adaptation_chain(
             self.sampler, self.adapt, settings, state.parameters.numpy(), tasks,
-            settings.inner_steps, "rollout", number,
+            [settings.inner_learning_rate] * settings.inner_steps, "rollout", number,
         )  # fmt: skip
         measures = []
         for _ in range(settings.outer_epochs):

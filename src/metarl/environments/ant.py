@@ -34,6 +34,7 @@ class Ant(MujocoVectorEnv):
     preset = "promp2018"
     model_file = "ant.xml"
     frame_skip = 5
+    position_size = 2
     observation_size = 27
     control_cost = 0.5
     heights: tuple[float, float] | None = (0.0, 1.0)

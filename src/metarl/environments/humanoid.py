@@ -31,6 +31,7 @@ class HumanoidDir2D(MujocoVectorEnv):
     task_size = 2
     model_file = "humanoid.xml"
     frame_skip = 5
+    position_size = 2
     observation_size = 292
 
     def __init__(self, num_envs: int, horizon: int, threads: int = 1):

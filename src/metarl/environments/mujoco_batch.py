@@ -47,6 +47,8 @@ class MujocoVectorEnv(TaskVectorEnv):
       model_file: the XML model, one of Gymnasium's or a path.
       frame_skip: the mj_step calls of a step.
       observation_size: O.
+      position_size: 1 or 2, how many of qpos's first numbers are the body's position.
+      stage: what MuJoCo computes at the new state, for observations that need more than qpos and qvel.
       model: the MjModel.
       batch: the simulations, one per environment.
       seconds_per_step: simulated time between two observations.
@@ -55,6 +57,8 @@ class MujocoVectorEnv(TaskVectorEnv):
     model_file: str
     frame_skip: int
     observation_size: int
+    position_size = 1
+    stage = mujoco.mjtStage.mjSTAGE_NONE
 
     def __init__(self, num_envs: int, horizon: int, threads: int = 1):
         """Loads the model and makes the simulations.
@@ -68,17 +72,31 @@ class MujocoVectorEnv(TaskVectorEnv):
           InputError: an argument is not a positive integer.
         """
         with _without_mujoco_log():
-            self.model = mujoco.MjModel.from_xml_path(expand_model_path(self.model_file))
+            self.model = self._make_model()
         low, high = self.model.actuator_ctrlrange.T
         action_space = Box(low, high, dtype=np.float64)
         super().__init__(num_envs, horizon, self.observation_size, action_space)
-        self.batch = Batch(self.model, self.num_envs, positive_integer("threads", threads))
+        # a persistent batch goes on from the stage computed last, so that computing it costs nothing
+        self.batch = Batch(
+            self.model,
+            self.num_envs,
+            positive_integer("threads", threads),
+            persistent=self.stage != mujoco.mjtStage.mjSTAGE_NONE,
+        )
         self.seconds_per_step = self.model.opt.timestep * self.frame_skip
         # live views of the simulations' states
         self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self._controls = self.batch.bind("ctrl")
         warnings = self.batch.warning[:, _FIRST_RESET_WARNING : _LAST_RESET_WARNING + 1]
         self._warning_details, self._warning_counts = warnings[..., 0], warnings[..., 1]
+
+    def _make_model(self) -> mujoco.MjModel:
+        """Compiles the model."""
+        return mujoco.MjModel.from_xml_path(expand_model_path(self.model_file))
+
+    @property
+    def positions(self) -> np.ndarray:
+        return self._qpos[:, : self.position_size].copy()
 
     @abstractmethod
     def _start_states(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -99,6 +117,8 @@ class MujocoVectorEnv(TaskVectorEnv):
     def _start(self, generator: np.random.Generator) -> np.ndarray:
         self.batch.reset(stage=mujoco.mjtStage.mjSTAGE_NONE)
         self._qpos[:], self._qvel[:] = self._start_states(generator)
+        if self.stage != mujoco.mjtStage.mjSTAGE_NONE:
+            self.batch.forward(stage=self.stage)
         return self._observe()
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -111,7 +131,9 @@ class MujocoVectorEnv(TaskVectorEnv):
         """Runs frame_skip physics steps; PhysicsError for the first simulation that fails."""
         try:
             with _without_mujoco_log():
-                self.batch.step(ids=~self._terminations, nstep=self.frame_skip)
+                self.batch.step(
+                    ids=~self._terminations, nstep=self.frame_skip, stage=self.stage
+                )
         except SimulationError as error:
             failed = int(error.ids[0])
             raise self._failure(failed, self.batch.error(failed)) from error

@@ -1,4 +1,4 @@
-"""The 2-D point of Finn et al. 2017: move to a goal that is not observed."""
+"""The 2-D point of Finn et al. 2017: move to a goal that is not observed; with actions in two scales."""
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -15,13 +15,16 @@ class PointGoal(TaskVectorEnv):
     Goals U[-0.5, 0.5]^2; start at the origin; a trajectory ends within 0.01 of the goal in both
     coordinates. Follows the repository cbfinn/maml_rl, file maml_examples/point_env_randgoal.py.
 
-    Deviation from the published definition: actions are moves, clipped to [-0.1, 0.1]. maml_rl
-    clips in a wrapper (rllab/envs/normalized_env.py) that multiplies actions by 0.1 first, so that
-    an action of 1 is the largest move.
+    Deviation from the published definition: actions are moves, clipped to [-0.1, 0.1], so that a
+    policy of unit standard deviation explores with the largest moves. See `FinnPointGoal`.
+
+    Attributes:
+      action_scale: the move of an action of 1.
     """
 
-    preset = "finn2017"
+    preset = "moves"
     task_size = 2
+    action_scale = 1.0
 
     def __init__(self, num_envs: int, horizon: int, threads: int = 1):
         """Puts the points at the origin.
@@ -35,21 +38,36 @@ class PointGoal(TaskVectorEnv):
           InputError: an argument is not a positive integer.
         """
         positive_integer("threads", threads)
-        moves = Box(-LARGEST_MOVE, LARGEST_MOVE, (2,), np.float64)
-        super().__init__(num_envs, horizon, observation_size=2, action_space=moves)
+        largest = LARGEST_MOVE / self.action_scale
+        actions = Box(-largest, largest, (2,), np.float64)
+        super().__init__(num_envs, horizon, observation_size=2, action_space=actions)
         self._positions = np.zeros((self.num_envs, 2))
 
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
         """Goals, [count, 2]."""
         return generator.uniform(-0.5, 0.5, (count, self.task_size))
 
+    @property
+    def positions(self) -> np.ndarray:
+        return self._positions.copy()
+
     def _start(self, generator: np.random.Generator) -> np.ndarray:
         self._positions[:] = 0.0
         return self._positions.copy()
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        self._positions[~self._terminations] += actions[~self._terminations]
+        self._positions[~self._terminations] += self.action_scale * actions[~self._terminations]
         offsets = self._positions - self._environment_tasks
         rewards = -np.sqrt(np.square(offsets).sum(axis=1))
         terminations = (np.abs(offsets) < GOAL_TOLERANCE).all(axis=1)
         return self._positions.copy(), rewards, terminations
+
+
+class FinnPointGoal(PointGoal):
+    """The point as published: actions in [-1, 1], of which 1 is the largest move, 0.1.
+
+    maml_rl scales and clips them in a wrapper (rllab/envs/normalized_env.py).
+    """
+
+    preset = "finn2017"
+    action_scale = LARGEST_MOVE

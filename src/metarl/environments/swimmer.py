@@ -26,6 +26,7 @@ class SwimmerVel(MujocoVectorEnv):
     task_size = 1
     model_file = "swimmer.xml"
     frame_skip = 4
+    position_size = 2
     observation_size = 8
 
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:

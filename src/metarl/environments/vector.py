@@ -47,8 +47,8 @@ def positive_integer(name: str, value: int) -> int:
 class TaskVectorEnv(VectorEnv, ABC):
     """A distribution of tasks as one gymnasium VectorEnv, without autoreset.
 
-    A subclass names `preset` and `task_size`, and implements `sample_tasks`, `_start` and
-    `_advance`. The arrays that `reset` and `step` return belong to the caller: none is written to
+    A subclass names `preset` and `task_size`, and implements `sample_tasks`, `positions`, `_start`
+    and `_advance`. The arrays that `reset` and `step` return belong to the caller: none is written to
     again.
 
     Attributes:
@@ -85,6 +85,11 @@ class TaskVectorEnv(VectorEnv, ABC):
     @abstractmethod
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
         """Draws tasks from the distribution: float64 [count, D]."""
+
+    @property
+    @abstractmethod
+    def positions(self) -> np.ndarray:
+        """Where every body is in the world, along its path or in the plane: [num_envs, 1 or 2], in a new array."""
 
     @abstractmethod
     def _start(self, generator: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,95 @@
+"""HalfCheetah tasks of Finn et al. 2017: run in a direction, or at a velocity, of the body's centre of mass."""
+
+from abc import abstractmethod
+
+import mujoco
+import numpy as np
+from gymnasium.envs.mujoco.mujoco_env import expand_model_path
+
+from metarl.environments import tasks
+from metarl.environments.mujoco_batch import MujocoVectorEnv
+
+POSITION_NOISE = 0.01
+VELOCITY_NOISE = 0.1
+CONTROL_COST = 0.05
+
+
+class FinnHalfCheetah(MujocoVectorEnv):
+    """The half-cheetah of cbfinn/maml_rl that both task distributions share.
+
+    Follows the files rllab/envs/mujoco/half_cheetah_env_rand_direc.py, half_cheetah_env_rand.py and mujoco_env.py there.
+    Reward: a task's running reward, from the forward velocity of the centre of mass after the step, minus 0.05 sum a^2
+    of the clipped action. Observations: qpos[1:] [8], qvel [9] and the centre of mass [3]. Start: the model's pose
+    + 0.01 N(0, 1) per coordinate, velocities 0.1 N(0, 1). One mj_step of 0.01 s a step, as the model of rll/rllab,
+    vendor/mujoco_models/half_cheetah.xml, names no frame skip: 200 steps are 2 seconds. ProMP's environment of the same
+    name takes 5, observes no position and measures the root, so returns of the two are not comparable.
+
+    Deviations from the published definition:
+      - MuJoCo 4 for 1.31, and Gymnasium's half_cheetah.xml, whose bodies, joints, actuators and contacts have rllab's
+        numbers. Physics differs between MuJoCo versions, so returns do too.
+      - Start states come from the seed given to reset.
+    """
+
+    preset = "finn2017"
+    task_size = 1
+    model_file = "half_cheetah.xml"
+    frame_skip = 1
+    observation_size = 20
+    stage = mujoco.mjtStage.mjSTAGE_VEL
+
+    def __init__(self, num_envs: int, horizon: int, threads: int = 1):
+        super().__init__(num_envs, horizon, threads)
+        measured = self.batch.bind("sensordata")
+        self._centers, self._center_velocities = measured[:, :3], measured[:, 3:]
+
+    def _make_model(self) -> mujoco.MjModel:
+        specification = mujoco.MjSpec.from_file(expand_model_path(self.model_file))
+        for kind in (mujoco.mjtSensor.mjSENS_SUBTREECOM, mujoco.mjtSensor.mjSENS_SUBTREELINVEL):
+            specification.add_sensor(
+                type=kind, objtype=mujoco.mjtObj.mjOBJ_BODY, objname="torso", name=kind.name
+            )
+        return specification.compile()
+
+    def _start_states(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        noise = generator.standard_normal((self.num_envs, self.model.nq))
+        velocities = generator.standard_normal((self.num_envs, self.model.nv))
+        return self.model.qpos0 + POSITION_NOISE * noise, VELOCITY_NOISE * velocities
+
+    def _observe(self) -> np.ndarray:
+        return np.concatenate([self._qpos[:, 1:], self._qvel, self._centers], axis=1)
+
+    def _reward(self, previous_qpos: np.ndarray, controls: np.ndarray) -> np.ndarray:
+        running = self._running_reward(self._center_velocities[:, 0])
+        return running - CONTROL_COST * np.square(controls).sum(axis=1)
+
+    def _terminate(self) -> np.ndarray:
+        return np.zeros(self.num_envs, bool)
+
+    @abstractmethod
+    def _running_reward(self, velocities: np.ndarray) -> np.ndarray:
+        """The task's reward [num_envs] for forward velocities [num_envs]."""
+
+
+class FinnHalfCheetahDir(FinnHalfCheetah):
+    """Run forwards (task +1) or backwards (task -1): running reward = task * velocity.
+
+    One more deviation: maml_rl draws directions independently; here an even number of tasks has as many of each.
+    """
+
+    def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """Directions +1 and -1, [count, 1], in random order; as many of each if count is even."""
+        return tasks.directions(generator, count)
+
+    def _running_reward(self, velocities: np.ndarray) -> np.ndarray:
+        return self._environment_tasks[:, 0] * velocities
+
+
+class FinnHalfCheetahVel(FinnHalfCheetah):
+    """Run at a goal velocity, U[0, 2]: running reward = -|velocity - task|."""
+
+    def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """Goal velocities, [count, 1]."""
+        return tasks.uniform(generator, count, 0.0, 2.0)
+
+    def _running_reward(self, velocities: np.ndarray) -> np.ndarray:
+        return -np.abs(velocities - self._environment_tasks[:, 0])
