@@ -63,7 +63,7 @@ def naive_baseline(observations, mask, targets) -> np.ndarray:
 
 def predicted(observations, mask, targets) -> np.ndarray:
     """The fitted baseline on what it was fitted on."""
-    coefficients = linear_feature_baseline(observations, mask, targets)
+    coefficients = linear_feature_baseline(baseline_features(observations, mask), mask, targets)
     return (baseline_features(observations, mask) @ coefficients.numpy()).reshape(mask.shape)
 
 
@@ -163,7 +163,8 @@ def test_a_baseline_from_elsewhere_enters_as_it_is(rollout):
     pilot = fit(Rollout(*(x[::-1] for x in other[:-1]), other.behaviour), settings)
     batch = trajectories(rollout, settings, pilot.of(np.array([1, 0])), tf.float64)
     returns_to_go = discounted_sums(other.rewards.astype(float), 0.99)
-    coefficients = linear_feature_baseline(other.observations, other.mask, returns_to_go).numpy()
+    features = baseline_features(other.observations, other.mask)
+    coefficients = linear_feature_baseline(features, other.mask, returns_to_go).numpy()
     values = (baseline_features(rollout.observations, rollout.mask) @ coefficients).reshape(
         rollout.mask.shape
     )

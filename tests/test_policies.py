@@ -122,6 +122,32 @@ def test_gaussian_initial_parameters():
         np.testing.assert_array_equal(zeros, 0.0)
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [
+        GaussianMLPPolicy(3, 2, ()),
+        GaussianMLPPolicy(3, 2, (4, 5)),
+        GaussianMLPPolicy(3, 2, (4, 5), "relu"),
+        TabularSoftmaxPolicy(3, 2),
+    ],
+)
+def test_directional_derivatives_against_forward_mode(policy):
+    """By TensorFlow's own forward-mode accumulator: of the outputs and of log pi."""
+    parameters = tf.constant(0.5 * normal(0, TASKS, policy.parameter_size))
+    vectors = tf.constant(normal(1, TASKS, policy.parameter_size))
+    observations = tf.constant(normal(2, TASKS, ROWS, HORIZON, 3))
+    actions = tf.constant(normal(3, TASKS, ROWS, HORIZON, 2))
+    with tf.autodiff.ForwardAccumulator(parameters, vectors) as forward:
+        expected = policy.outputs(parameters, observations)
+        log_probs = log_prob(policy, parameters, observations, actions)
+    outputs, changes = policy.directional(parameters, observations, vectors)
+    for found, output in zip((*outputs, *changes), (*expected, *map(forward.jvp, expected)), strict=True):
+        np.testing.assert_allclose(found, output, rtol=1e-12, atol=1e-12)
+    if isinstance(policy, GaussianMLPPolicy):
+        found = policy.log_prob_change(outputs, changes, actions)
+        np.testing.assert_allclose(found, forward.jvp(log_probs), rtol=1e-11, atol=1e-11)
+
+
 @pytest.mark.parametrize("sizes", [(0, 2, (4,)), (3, 0, (4,)), (3, 2, (4, 0)), (3, 2, (-1,))])
 def test_sizes_must_be_positive(sizes):
     with pytest.raises(InputError, match="every size must be a positive integer"):

@@ -265,7 +265,7 @@ def test_later_epochs_are_off_policy_and_finite(name):
     norms = []
     for shift in (0.0, 0.05):
         state = training.outer_start(initial + shift, SETTINGS)
-        norms.append(float(update(state, batches)[1].gradient_norm))
+        norms.append(float(update(state, [batches])[1].gradient_norm))
     assert all(math.isfinite(norm) and norm > 0 for norm in norms) and norms[0] != norms[1]
 
 
@@ -279,7 +279,7 @@ def test_evaluation_reproduces_the_training_return(trained, tmp_path):
     tasks = sampler.environment.sample_tasks(generator(stored.seed, "tasks", 1), stored.tasks)
     _, rollouts = training.adaptation_chain(
         sampler, training.bound_adapt(sampler.policy, CATALOGUE["lvc"], stored), stored, parameters, tasks,
-        [stored.inner_learning_rate], "rollout", 1,
+        [stored.inner_learning_rate], "rollout", 1, 0,
     )  # fmt: skip
     frame = pd.read_parquet(trained / "run.parquet")
     curve = frame[frame["iteration"] == 1]["mean_return"].tolist()

@@ -13,6 +13,20 @@ def likelihood_ratios(policy: Policy, parameters: tf.Tensor, batch: Trajectories
     return tf.exp(current - policy.distribution(batch.behaviour).log_prob(batch.actions))
 
 
+def inner_coefficients(batch: Trajectories, averaging: Averaging) -> tf.Tensor:
+    """What mean_i f_i weighs every score g_it by, [K, N, T]: A_it times the step's share of the average."""
+    return tf.stop_gradient(step_weights(batch, averaging) * batch.advantages)
+
+
+def score_products(
+    policy: Policy, parameters: tf.Tensor, batch: Trajectories, vectors: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """log pi_theta(a_it | s_it) and its directional derivatives d_it = g_it . x, x [K, P]: [K, N, T] each."""
+    outputs, changes = policy.directional(parameters, batch.observations, vectors)
+    log_probs = policy.distribution(outputs).log_prob(batch.actions)
+    return log_probs, policy.log_prob_change(outputs, changes, batch.actions)
+
+
 def inner_gradient(
     policy: Policy, parameters: tf.Tensor, batch: Trajectories, averaging: Averaging
 ) -> tf.Tensor:
@@ -27,7 +41,7 @@ def inner_gradient(
     Returns:
       [K, P], the policy gradient of every task, an ascent direction.
     """
-    coefficients = tf.stop_gradient(step_weights(batch, averaging) * batch.advantages)
+    coefficients = inner_coefficients(batch, averaging)
     with tf.GradientTape() as tape:
         tape.watch(parameters)
         log_probs = log_prob(policy, parameters, batch.observations, batch.actions)

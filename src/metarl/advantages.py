@@ -49,10 +49,9 @@ def least_squares(features: np.ndarray, targets: np.ndarray) -> tf.Tensor:
 
 
 def linear_feature_baseline(
-    observations: np.ndarray, mask: np.ndarray, targets: np.ndarray
+    features: np.ndarray, mask: np.ndarray, targets: np.ndarray
 ) -> tf.Tensor:
     """The linear feature baseline's coefficients [K, F, 1]: `targets` [K, N, T] on `baseline_features`, per task."""
-    features = baseline_features(observations, mask)
     return least_squares(features, (targets * mask).reshape(*features.shape[:2], 1))
 
 
@@ -86,12 +85,13 @@ class Baseline(NamedTuple):
         return Baseline(tf.gather(self.coefficients, tasks), self.deviation[tasks])
 
 
-def unscaled(rollout: Rollout, settings: AdvantageSettings, coefficients: tf.Tensor) -> Signals:
+def unscaled(
+    rollout: Rollout, features: np.ndarray, settings: AdvantageSettings, coefficients: tf.Tensor
+) -> Signals:
     """Generalized advantage estimates of a rollout under a fitted baseline, before division by sigma."""
     discount = settings.discount
     mask = rollout.mask.astype(np.float64)
     rewards = rollout.rewards.astype(np.float64)
-    features = baseline_features(rollout.observations, mask)
     values = tf.matmul(features, coefficients).numpy().reshape(mask.shape)
     following = np.concatenate([values[..., 1:], np.zeros_like(values[..., :1])], axis=-1)
     errors = mask * (rewards + discount * following - values)
@@ -101,16 +101,24 @@ def unscaled(rollout: Rollout, settings: AdvantageSettings, coefficients: tf.Ten
     return Signals(mask * weights * advantages, mask * powers * errors, mask * powers * rewards)
 
 
-def fit(rollout: Rollout, settings: AdvantageSettings) -> Baseline:
-    """The baseline and the scale of a rollout's own tasks."""
+def fitted(
+    rollout: Rollout, features: np.ndarray, settings: AdvantageSettings
+) -> tuple[Baseline, Signals]:
+    """The baseline and the scale of a rollout's own tasks, and its signals under them."""
     mask = rollout.mask.astype(np.float64)
     returns_to_go = discounted_sums(rollout.rewards.astype(np.float64), settings.discount)
-    coefficients = linear_feature_baseline(rollout.observations, mask, returns_to_go)
-    advantages = unscaled(rollout, settings, coefficients).advantages
+    coefficients = linear_feature_baseline(features, mask, returns_to_go)
+    found = unscaled(rollout, features, settings, coefficients)
     counts = mask.sum(axis=(1, 2), keepdims=True)
-    means = advantages.sum(axis=(1, 2), keepdims=True) / counts
-    squares = (mask * (advantages - means) ** 2).sum(axis=(1, 2), keepdims=True)
-    return Baseline(coefficients, np.sqrt(squares / counts))
+    means = found.advantages.sum(axis=(1, 2), keepdims=True) / counts
+    squares = (mask * (found.advantages - means) ** 2).sum(axis=(1, 2), keepdims=True)
+    return Baseline(coefficients, np.sqrt(squares / counts)), found
+
+
+def fit(rollout: Rollout, settings: AdvantageSettings) -> Baseline:
+    """The baseline and the scale of a rollout's own tasks."""
+    features = baseline_features(rollout.observations, rollout.mask)
+    return fitted(rollout, features, settings)[0]
 
 
 def trajectories(
@@ -137,9 +145,12 @@ def trajectories(
     Returns:
       Trajectories, weights 1/N.
     """
-    coefficients, deviation = fit(rollout, settings) if baseline is None else baseline
-    scale = 1.0 / (deviation + 1e-8)
-    found = unscaled(rollout, settings, coefficients)
+    features = baseline_features(rollout.observations, rollout.mask)
+    if baseline is None:
+        baseline, found = fitted(rollout, features, settings)
+    else:
+        found = unscaled(rollout, features, settings, baseline.coefficients)
+    scale = 1.0 / (baseline.deviation + 1e-8)
     tasks, rows, _ = rollout.mask.shape
 
     def tensor(x: np.ndarray) -> tf.Tensor:

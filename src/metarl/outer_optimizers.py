@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from metarl.adaptation import adapt, likelihood_ratios
+from metarl.adaptation import inner_coefficients, likelihood_ratios, score_products
 from metarl.policies import GaussianMLPPolicy, Policy
 from metarl.settings import Averaging, InnerSettings
 from metarl.trajectories import Trajectories, step_weights
@@ -106,12 +106,15 @@ def jacobian_product(
 ) -> tf.Tensor:
     """(d theta' / d theta) x of an inner step, per task: [K, P] from x [K, P].
 
-    The Jacobian I + eta mean_i[grad f_i] is symmetric, so one function serves it and its transpose.
+    The Jacobian I + eta mean_i[grad f_i] is symmetric, so one function serves it and its transpose: mean_i[(grad f_i) x]
+    is the gradient of mean_i sum_t A_it d_it, d_it = g_it . x.
     """
+    coefficients = inner_coefficients(batch, settings.averaging)
     with tf.GradientTape() as tape:
         tape.watch(parameters)
-        moved = tf.reduce_sum(adapt(policy, parameters, batch, settings) * vectors)
-    return tape.gradient(moved, parameters)
+        _, products = score_products(policy, parameters, batch, vectors)
+        slope = tf.reduce_sum(coefficients * products)
+    return vectors + settings.learning_rate * tape.gradient(slope, parameters)
 
 
 def fisher_product(
@@ -123,16 +126,13 @@ def fisher_product(
     diagonal, 1 / sigma^2 for the mean and 2 for the log standard deviation of a Gaussian.
     """
     average = step_weights(batch, "steps")[..., None]
-    with tf.autodiff.ForwardAccumulator(parameters, vectors) as forward:
-        mean, log_std = policy.outputs(parameters, batch.observations)
-    mean_change = average * forward.jvp(mean) * tf.exp(-2.0 * log_std)
-    log_std_change = average * forward.jvp(log_std) * 2.0
     with tf.GradientTape() as tape:
         tape.watch(parameters)
-        mean, log_std = policy.outputs(parameters, batch.observations)
-        total = tf.reduce_sum(tf.stop_gradient(mean_change) * mean)
-        total += tf.reduce_sum(tf.stop_gradient(log_std_change) * log_std)
-    return tape.gradient(total, parameters)
+        outputs, (mean_change, log_std_change) = policy.directional(
+            parameters, batch.observations, vectors
+        )
+    weighted = (average * tf.exp(-2.0 * outputs[1]) * mean_change, average * 2.0 * log_std_change)
+    return tape.gradient(outputs, parameters, weighted)
 
 
 def meta_fisher_product(
@@ -140,39 +140,41 @@ def meta_fisher_product(
     chain: Sequence[tf.Tensor],
     batches: Sequence[Trajectories],
     settings: InnerSettings,
-    vector: tf.Tensor,
+    vectors: tf.Tensor,
 ) -> tf.Tensor:
-    """The mean over tasks of J^T F(theta') J x, J = d theta' / d theta: [P] from x [P].
+    """J^T F(theta') J x of every task, J = d theta' / d theta: [K, P] from x [K, P].
 
-    It is the Hessian of the post-update mean KL at the theta that sampled the data, where the KL's own gradient is 0.
+    For one x, their mean is the Hessian of the post-update mean KL at the theta that sampled the data, where the KL's own gradient is 0.
 
     Args:
       policy: the policy.
       chain: parameters [K, P] before and after every inner step.
       batches: the batches as the inner losses see them, and the outer batch.
       settings: of the inner steps.
-      vector: x [P].
+      vectors: x [K, P].
     """
     *inner_batches, outer_batch = batches
-    vectors = tf.repeat(vector[None], chain[0].shape[0], axis=0)
     steps = list(zip(chain[:-1], inner_batches, strict=True))
     for parameters, batch in steps:
         vectors = jacobian_product(policy, parameters, batch, settings, vectors)
     vectors = fisher_product(policy, chain[-1], outer_batch, vectors)
     for parameters, batch in reversed(steps):
         vectors = jacobian_product(policy, parameters, batch, settings, vectors)
-    return tf.reduce_mean(vectors, axis=0)
+    return vectors
 
 
 def conjugate_gradient(
     product: Callable[[tf.Tensor], tf.Tensor], target: tf.Tensor, iterations: int
-) -> tf.Tensor:
-    """x with A x = target, A symmetric positive definite, after some iterations of conjugate gradient: [P].
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """x with A x = target, A symmetric positive definite, after some iterations of conjugate gradient.
 
     Args:
       product: x -> A x.
       target: [P].
       iterations: 10 in published TRPO code; fewer where the residual vanishes.
+
+    Returns:
+      x [P] and the residual, target - A x [P].
     """
 
     def go_on(number, solution, residual, direction, squared):
@@ -187,7 +189,7 @@ def conjugate_gradient(
         return number + 1, solution, residual, residual + new / squared * direction, new
 
     start = (0, tf.zeros_like(target), target, target, tf.tensordot(target, target, 1))
-    return tf.while_loop(go_on, step, start)[1]
+    return tf.while_loop(go_on, step, start)[1:3]
 
 
 class TrustRegionStep(NamedTuple):
@@ -226,8 +228,11 @@ def trpo(
       trust_region: delta, the largest mean KL.
     """
     iterations, damping, trials, shrinkage = 10, 1e-5, 15, 0.8
-    direction = conjugate_gradient(lambda x: product(x) + damping * x, gradient, iterations)
-    curvature = tf.tensordot(direction, product(direction), 1)
+    direction, residual = conjugate_gradient(
+        lambda x: product(x) + damping * x, gradient, iterations
+    )
+    # x^T F x without another product: F x = gradient - residual - damping x
+    curvature = tf.tensordot(direction, gradient - residual - damping * direction, 1)
     longest = direction * tf.sqrt(2.0 * trust_region / (curvature + 1e-8))
     before, _ = measure(parameters)
 

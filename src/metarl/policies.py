@@ -68,17 +68,80 @@ class GaussianMLPPolicy:
         self, parameters: tf.Tensor, observations: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and log standard deviation, each [K, ..., A], for parameters [K, P], observations [K, ..., O]."""
+        (*layers, log_std), hidden = self._layers(parameters), self._columns(observations)
+        for kernel, bias in layers[:-1]:
+            hidden = self._activate(tf.matmul(kernel, hidden, transpose_a=True) + bias)
+        kernel, bias = layers[-1]
+        mean = tf.matmul(kernel, hidden, transpose_a=True) + bias
+        return self._rows(mean, observations), self._spread(log_std, observations)
+
+    def directional(
+        self, parameters: tf.Tensor, observations: tf.Tensor, vectors: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """`outputs` and their directional derivatives along vectors [K, P], layer by layer.
+
+        By hand, because a tape around tf.autodiff.ForwardAccumulator makes XLA compile anew at every call.
+        """
+        (*layers, log_std), hidden = self._layers(parameters), self._columns(observations)
+        *layer_changes, log_std_change = self._layers(vectors)
+        change = tf.zeros_like(hidden)
+        for number, ((kernel, bias), (kernel_change, bias_change)) in enumerate(
+            zip(layers, layer_changes, strict=True)
+        ):
+            moved = tf.matmul(kernel_change, hidden, transpose_a=True) + bias_change
+            if number > 0:  # observations do not change
+                moved += tf.matmul(kernel, change, transpose_a=True)
+            hidden, change = tf.matmul(kernel, hidden, transpose_a=True) + bias, moved
+            if number < len(layers) - 1:
+                hidden = self._activate(hidden)
+                slope = (
+                    tf.cast(hidden > 0, hidden.dtype)
+                    if self.activation == "relu"
+                    else 1.0 - hidden**2
+                )
+                change = slope * change
+        outputs = self._rows(hidden, observations), self._spread(log_std, observations)
+        changes = self._rows(change, observations), self._spread(log_std_change, observations)
+        return outputs, changes
+
+    def log_prob_change(
+        self,
+        outputs: tuple[tf.Tensor, tf.Tensor],
+        changes: tuple[tf.Tensor, tf.Tensor],
+        actions: tf.Tensor,
+    ) -> tf.Tensor:
+        """What changes of the outputs change log pi(a | s) by, to first order: [K, ...]."""
+        (mean, log_std), (mean_change, log_std_change) = outputs, changes
+        deviation = (actions - mean) * tf.exp(-log_std)
+        terms = deviation * mean_change * tf.exp(-log_std) + (deviation**2 - 1.0) * log_std_change
+        return tf.reduce_sum(terms, axis=-1)
+
+    def _layers(self, parameters: tf.Tensor) -> list:
+        """[(kernel [K, in, out], bias [K, out, 1]), ..., log_std [K, A]]."""
         *layers, log_std = split_parameters(parameters, self.shapes)
-        shape = tf.shape(observations)
-        hidden = tf.reshape(observations, [shape[0], -1, self.observation_size])
-        for index in range(0, len(layers), 2):
-            hidden = tf.matmul(hidden, layers[index]) + layers[index + 1][:, None, :]
-            if index < len(layers) - 2:
-                hidden = tf.nn.relu(hidden) if self.activation == "relu" else tf.tanh(hidden)
-        mean = tf.reshape(hidden, tf.concat([shape[:-1], [self.action_size]], axis=0))
-        ones = tf.ones([len(observations.shape) - 2], tf.int32)
-        log_std = tf.reshape(log_std, tf.concat([shape[:1], ones, [self.action_size]], axis=0))
-        return mean, tf.broadcast_to(log_std, tf.shape(mean))
+        biases = [bias[..., None] for bias in layers[1::2]]
+        return [*zip(layers[::2], biases, strict=True), log_std]
+
+    def _activate(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.relu(x) if self.activation == "relu" else tf.tanh(x)
+
+    def _columns(self, observations: tf.Tensor) -> tf.Tensor:
+        """[K, O, M] of [K, ..., O], M states of a task: a kernel's gradient sums over M, fastest where M is last."""
+        states = math.prod(observations.shape[1:-1])
+        return tf.linalg.matrix_transpose(
+            tf.reshape(observations, [-1, states, self.observation_size])
+        )
+
+    def _rows(self, columns: tf.Tensor, observations: tf.Tensor) -> tf.Tensor:
+        """[K, ..., A] of [K, A, M]."""
+        shape = [-1, *observations.shape[1:-1], self.action_size]
+        return tf.reshape(tf.linalg.matrix_transpose(columns), shape)
+
+    def _spread(self, log_std: tf.Tensor, observations: tf.Tensor) -> tf.Tensor:
+        """[K, ..., A] of [K, A]."""
+        ones = [1] * (len(observations.shape) - 2)
+        log_std = tf.reshape(log_std, [-1, *ones, self.action_size])
+        return tf.tile(log_std, [1, *observations.shape[1:-1], 1])
 
     def distribution(self, outputs: tuple[tf.Tensor, tf.Tensor]) -> tfd.Distribution:
         """pi(. | observation) of `outputs`: batch shape [K, ...], event shape [A]."""
@@ -102,11 +165,30 @@ class TabularSoftmaxPolicy:
 
     def outputs(self, parameters: tf.Tensor, observations: tf.Tensor) -> tuple[tf.Tensor]:
         """Log-probabilities of the actions [K, ..., A], for parameters [K, P], observations [K, ..., S]."""
+        return (tf.nn.log_softmax(self._rows(parameters, observations)),)
+
+    def directional(
+        self, parameters: tf.Tensor, observations: tf.Tensor, vectors: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor], tuple[tf.Tensor]]:
+        """`outputs` and their directional derivatives along vectors [K, P]."""
+        (log_probs,) = self.outputs(parameters, observations)
+        change = self._rows(vectors, observations)
+        mean_change = tf.reduce_sum(tf.exp(log_probs) * change, axis=-1, keepdims=True)
+        return (log_probs,), (change - mean_change,)
+
+    def log_prob_change(
+        self, outputs: tuple[tf.Tensor], changes: tuple[tf.Tensor], actions: tf.Tensor
+    ) -> tf.Tensor:
+        """What changes of the outputs change log pi(a | s) by: [K, ...]."""
+        return tf.reduce_sum(actions * changes[0], axis=-1)
+
+    def _rows(self, parameters: tf.Tensor, observations: tf.Tensor) -> tf.Tensor:
+        """Each observation's row of the table: [K, ..., A]."""
         (table,) = split_parameters(parameters, ((self.states, self.actions),))
         between = [1] * (len(observations.shape) - 2)
         table = tf.reshape(table, [-1, *between, self.states, self.actions])
         # A sum of products, not a matmul: XLA fuses it, where it would loop over thousands of tiny matmuls.
-        return (tf.nn.log_softmax(tf.reduce_sum(observations[..., None] * table, axis=-2)),)
+        return tf.reduce_sum(observations[..., None] * table, axis=-2)
 
     def distribution(self, outputs: tuple[tf.Tensor]) -> tfd.Distribution:
         """pi(. | state) of `outputs`: batch shape [K, ...], event shape [A] (one-hot)."""

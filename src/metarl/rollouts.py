@@ -58,7 +58,7 @@ class Sampler:
         self, parameters: tf.Tensor, observations: tf.Tensor, noise: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         mean, log_std = self.policy.outputs(parameters, observations)
-        return mean + tf.exp(log_std) * noise, mean, log_std
+        return mean + tf.exp(log_std) * noise, mean, log_std[:, :1]
 
     def collect(
         self, parameters: tf.Tensor, tasks: np.ndarray, generator: np.random.Generator
@@ -76,9 +76,7 @@ class Sampler:
         tasks_count, rows, horizon = self.shape
         observation_size, action_size = self.policy.observation_size, self.policy.action_size
         observations = np.empty((*self.shape, observation_size), np.float32)
-        actions, means, log_stds = (
-            np.empty((*self.shape, action_size), np.float32) for _ in range(3)
-        )
+        actions, means = (np.empty((*self.shape, action_size), np.float32) for _ in range(2))
         rewards, mask = np.zeros(self.shape, np.float32), np.zeros(self.shape, np.float32)
         start, _ = self.environment.reset(
             seed=int(generator.integers(2**31)), options={"tasks": tasks}
@@ -89,7 +87,7 @@ class Sampler:
         for t in range(horizon):
             observations[:, :, t] = observation
             action, mean, log_std = self._act(parameters, observation, noise[t])
-            actions[:, :, t], means[:, :, t], log_stds[:, :, t] = action, mean, log_std
+            actions[:, :, t], means[:, :, t] = action, mean
             after, reward, terminated, _, _ = self.environment.step(
                 actions[:, :, t].reshape(-1, action_size)
             )
@@ -97,4 +95,6 @@ class Sampler:
             rewards[:, :, t] = alive * reward.reshape(tasks_count, rows)
             alive &= ~terminated.reshape(tasks_count, rows)
             observation = after.astype(np.float32).reshape(tasks_count, rows, observation_size)
+        # the same in every state
+        log_stds = np.broadcast_to(log_std.numpy()[:, :, None], means.shape)
         return Rollout(observations, actions, rewards, mask, (means, log_stds))

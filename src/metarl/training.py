@@ -4,7 +4,8 @@ import dataclasses
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import tensorflow as tf
 from metarl import checkpoints, environments
 from metarl.adaptation import adapt
 from metarl.advantages import trajectories
+from metarl.environments.vector import positive_integer
 from metarl.errors import RunError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import (
@@ -41,6 +43,8 @@ from metarl.rollouts import Rollout, Sampler
 from metarl.settings import TrainingSettings
 from metarl.storage import pack_arrays, require_writable, write_bytes, write_parquet
 from metarl.trajectories import Trajectories
+
+SHARDS = 2  # equal parts of the tasks, where they can be cut
 
 
 class CurveRow(NamedTuple):
@@ -116,7 +120,7 @@ def adaptation_chain(
       learning_rates: eta of every inner step [S].
       *stream: name of the random stream; with the same name and parameters the same bits come back.
     """
-    current = tf.repeat(tf.constant(parameters)[None], len(tasks), axis=0)
+    current = every_task(tf.constant(parameters), len(tasks))
     batches, rollouts = [], []
     for step in range(len(learning_rates) + 1):
         if step > 0:
@@ -172,26 +176,45 @@ class OuterMeasures(NamedTuple):
     accepted: tf.Tensor
 
 
+def every_task(parameters: tf.Tensor, tasks: int) -> tf.Tensor:
+    """A copy of theta [P] for each task: [K, P]. Not inside compiled code: one kernel for all is a slower product."""
+    return tf.repeat(parameters[None], tasks, axis=0)
+
+
+def average(shards: Iterable) -> tf.Tensor:
+    """The mean of the shards' means over tasks: of all tasks, since shards have equally many."""
+    values = list(shards)
+    return tf.add_n(values) / len(values)
+
+
 def bound_update(
-    policy: GaussianMLPPolicy, entry: Estimator, settings: TrainingSettings
+    policy: GaussianMLPPolicy, entry: Estimator, settings: TrainingSettings, across: Callable = map
 ) -> Callable:
-    """One outer step, compiled: (state, batches) -> (state, OuterMeasures)."""
+    """One outer step: (state, each shard's batches) -> (state, OuterMeasures).
 
-    def every_task(parameters: tf.Tensor) -> tf.Tensor:
-        return tf.repeat(parameters[None], settings.tasks, axis=0)
+    Args:
+      policy: the policy.
+      entry: the estimator.
+      settings: of the run.
+      across: calls a compiled function for every shard, like `map`: one after another, or side by side.
+    """
 
-    def estimate(state: OuterState, batches: list[Trajectories], clip: float | None) -> tf.Tensor:
+    @tf.function(jit_compile=True, autograph=False)
+    def estimate(
+        parameters: tf.Tensor, inner_kl_coefficients: tf.Tensor, batches: list[Trajectories]
+    ) -> tf.Tensor:
         def outer_gradient(parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
+            clip = settings.clip if settings.outer_optimizer == "adam" else None
             return clipped_gradient(policy, parameters, batch, settings.averaging, clip)
 
         def inner_penalty(number: int, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
-            share = state.inner_kl_coefficients[number] / settings.inner_steps
+            share = inner_kl_coefficients[number] / settings.inner_steps
             return share * kl_gradient(policy, parameters, batch)
 
         per_task = meta_gradient(
             policy,
             entry,
-            every_task(state.parameters),
+            parameters,
             batches,
             settings.inner,
             outer_gradient,
@@ -199,57 +222,84 @@ def bound_update(
         )
         return tf.reduce_mean(per_task, axis=0)
 
+    @tf.function(jit_compile=True, autograph=False)
+    def chain_of(
+        parameters: tf.Tensor, batches: list[Trajectories]
+    ) -> tuple[list[tf.Tensor], list[Trajectories]]:
+        *inner_batches, outer_batch = batches
+        chain, seen = inner_chain(policy, entry, parameters, inner_batches, settings.inner)
+        return chain, [*seen, outer_batch]
+
+    @tf.function(jit_compile=True, autograph=False)
+    def fisher_of(
+        chain: list[tf.Tensor], seen: list[Trajectories], vectors: tf.Tensor
+    ) -> tf.Tensor:
+        per_task = meta_fisher_product(policy, chain, seen, settings.inner, vectors)
+        return tf.reduce_mean(per_task, axis=0)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def measure_of(parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
+        *inner_batches, outer_batch = batches
+        moved, _ = inner_chain(policy, entry, parameters, inner_batches, settings.inner)
+        return tf.stack(surrogate_and_kl(policy, moved[-1], outer_batch, settings.averaging))
+
+    def gradient_of(state: OuterState, shards: list[list[Trajectories]]) -> tf.Tensor:
+        theta = every_task(state.parameters, settings.tasks // len(shards))
+        return average(
+            across(lambda batches: estimate(theta, state.inner_kl_coefficients, batches), shards)
+        )
+
     def adam_update(
-        state: OuterState, batches: list[Trajectories]
+        state: OuterState, shards: list[list[Trajectories]]
     ) -> tuple[OuterState, OuterMeasures]:
-        gradient = estimate(state, batches, settings.clip)
+        gradient = gradient_of(state, shards)
         moved, memory = adam(state.parameters, gradient, state.adam, settings.outer_learning_rate)
         unknown = tf.constant(math.nan)
         measures = OuterMeasures(tf.norm(gradient), unknown, unknown)
         return state._replace(parameters=moved, adam=memory), measures
 
     def trpo_update(
-        state: OuterState, batches: list[Trajectories]
+        state: OuterState, shards: list[list[Trajectories]]
     ) -> tuple[OuterState, OuterMeasures]:
-        *inner_batches, outer_batch = batches
-        gradient = estimate(state, batches, clip=None)
-        chain, seen = inner_chain(
-            policy, entry, every_task(state.parameters), inner_batches, settings.inner
-        )
+        tasks = settings.tasks // len(shards)
+        gradient = gradient_of(state, shards)
+        theta = every_task(state.parameters, tasks)
+        chains = list(across(lambda batches: chain_of(theta, batches), shards))
 
         def product(vector: tf.Tensor) -> tf.Tensor:
-            data = [*seen, outer_batch]
-            return meta_fisher_product(policy, chain, data, settings.inner, vector)
+            vectors = every_task(vector, tasks)
+            return average(across(lambda chain: fisher_of(*chain, vectors), chains))
 
         def measure(parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            moved, _ = inner_chain(
-                policy, entry, every_task(parameters), inner_batches, settings.inner
-            )
-            return surrogate_and_kl(policy, moved[-1], outer_batch, settings.averaging)
+            moved = every_task(parameters, tasks)
+            surrogate, kl = average(across(lambda batches: measure_of(moved, batches), shards))
+            return surrogate, kl
 
         step = trpo(state.parameters, gradient, product, measure, settings.trust_region)
         measures = OuterMeasures(tf.norm(gradient), step.kl, step.accepted)
         return state._replace(parameters=step.parameters), measures
 
-    update = trpo_update if settings.outer_optimizer == "trpo" else adam_update
-    return tf.function(update, jit_compile=True, autograph=False)
+    return trpo_update if settings.outer_optimizer == "trpo" else adam_update
 
 
 def bound_inner_kl_rule(
-    policy: GaussianMLPPolicy, entry: Estimator, settings: TrainingSettings
+    policy: GaussianMLPPolicy, entry: Estimator, settings: TrainingSettings, across: Callable = map
 ) -> Callable:
-    """ProMP's rule for the coefficients, compiled: (state, batches) -> state."""
+    """ProMP's rule for the coefficients: (state, each shard's batches) -> state. `across` as in `bound_update`."""
 
     @tf.function(jit_compile=True, autograph=False)
-    def adapt_coefficients(state: OuterState, batches: list[Trajectories]) -> OuterState:
-        parameters = tf.repeat(state.parameters[None], settings.tasks, axis=0)
+    def divergences_of(parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
         chain, seen = inner_chain(policy, entry, parameters, batches[:-1], settings.inner)
-        divergences = tf.stack(
+        return tf.stack(
             [
                 tf.reduce_mean(mean_kl(policy, before, batch))
                 for before, batch in zip(chain[:-1], seen, strict=True)
             ]
         )
+
+    def adapt_coefficients(state: OuterState, shards: list[list[Trajectories]]) -> OuterState:
+        theta = every_task(state.parameters, settings.tasks // len(shards))
+        divergences = average(across(lambda batches: divergences_of(theta, batches), shards))
         coefficients = adapted_kl_coefficients(
             state.inner_kl_coefficients, divergences, settings.inner_kl_target
         )
@@ -259,7 +309,7 @@ def bound_inner_kl_rule(
 
 
 def bound_effective_sample_size(policy: GaussianMLPPolicy, settings: TrainingSettings) -> Callable:
-    """The mean over tasks of leave-one-out's smallest effective sample size, compiled: (theta [P], batches) -> [].
+    """The mean over tasks of leave-one-out's smallest effective sample size: (theta [P], each shard's batches) -> [].
 
     Of the last inner step, the one whose outer batch is reweighted.
     """
@@ -267,56 +317,79 @@ def bound_effective_sample_size(policy: GaussianMLPPolicy, settings: TrainingSet
     @tf.function(jit_compile=True, autograph=False)
     def measure(parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
         *inner_batches, outer_batch = batches
-        after = tf.repeat(parameters[None], settings.tasks, axis=0)
+        after = parameters
         for batch in inner_batches:
             before, after = after, adapt(policy, after, batch, settings.inner)
         step = inner_step(policy, before, after, batch, outer_batch, settings.inner)
         return tf.reduce_mean(effective_sample_size(leave_one_out_ratios(step), outer_batch))
 
-    return measure
+    def of_all(parameters: tf.Tensor, shards: list[list[Trajectories]]) -> tf.Tensor:
+        theta = every_task(parameters, settings.tasks // len(shards))
+        return average(measure(theta, batches) for batches in shards)
+
+    return of_all
 
 
 class MetaIteration:
     """What a run repeats: sample tasks, roll out and adapt, step. Compiled once.
 
+    The tasks are cut into shards, whatever the number of threads: each shard rolls out, adapts and computes its share of
+    the meta-gradient by itself, so that the physics of one runs while the policy of the other does, and two threads
+    keep two cores busy.
+
     Args:
       settings: of the run.
       entry: its estimator.
-      threads: of the physics.
+      threads: of the machine to use; results do not depend on it.
     """
 
     def __init__(self, settings: TrainingSettings, entry: Estimator, threads: int):
+        divisible = settings.tasks % SHARDS == 0 and settings.tasks >= 2 * SHARDS
+        shards = SHARDS if divisible else 1  # at least two tasks each: see other_tasks_mean
+        workers = min(positive_integer("threads", threads), shards)
+        share = dataclasses.replace(settings, tasks=settings.tasks // shards)
         self.settings = settings
-        self.sampler = make_sampler(settings, threads)
-        policy = self.sampler.policy
+        self.samplers = [make_sampler(share, threads // workers) for _ in range(shards)]
+        self.across = ThreadPoolExecutor(workers).map
+        policy = self.samplers[0].policy
         self.adapt = bound_adapt(policy, entry, settings)
-        self.update = bound_update(policy, entry, settings)
-        self.inner_kl_rule = bound_inner_kl_rule(policy, entry, settings)
+        self.update = bound_update(policy, entry, settings, self.across)
+        self.inner_kl_rule = bound_inner_kl_rule(policy, entry, settings, self.across)
 
     def start(self) -> OuterState:
         """The state before iteration 0."""
         initial = generator(self.settings.seed, "initial parameters")
-        return outer_start(self.sampler.policy.initial_parameters(initial), self.settings)
+        return outer_start(self.samplers[0].policy.initial_parameters(initial), self.settings)
 
     def __call__(
         self, state: OuterState, number: int
-    ) -> tuple[OuterState, list[Trajectories], list[Rollout], list[OuterMeasures]]:
-        """Iteration `number`: the next state, the data it was made from, and the measures of every outer epoch."""
+    ) -> tuple[OuterState, list[list[Trajectories]], list[list[Rollout]], list[OuterMeasures]]:
+        """Iteration `number`.
+
+        Returns:
+          The next state; each shard's batches and rollouts of inner steps 0..S; the measures of every outer epoch.
+        """
         settings = self.settings
-        tasks = self.sampler.environment.sample_tasks(
+        tasks = self.samplers[0].environment.sample_tasks(
             generator(settings.seed, "tasks", number), settings.tasks
         )
-        batches, rollouts = adaptation_chain(
-            self.sampler, self.adapt, settings, state.parameters.numpy(), tasks,
-            [settings.inner_learning_rate] * settings.inner_steps, "rollout", number,
-        )  # fmt: skip
+        theta = state.parameters.numpy()
+        learning_rates = [settings.inner_learning_rate] * settings.inner_steps
+
+        def chain(shard: int) -> tuple[list[Trajectories], list[Rollout]]:
+            return adaptation_chain(
+                self.samplers[shard], self.adapt, settings, theta, np.split(tasks, len(self.samplers))[shard],
+                learning_rates, "rollout", number, shard,
+            )  # fmt: skip
+
+        shards, rollouts = zip(*self.across(chain, range(len(self.samplers))), strict=True)
         measures = []
         for _ in range(settings.outer_epochs):
-            state, measured = self.update(state, batches)
+            state, measured = self.update(state, shards)
             measures.append(measured)
         if settings.inner_kl_target > 0:
-            state = self.inner_kl_rule(state, batches)
-        return state, batches, rollouts, measures
+            state = self.inner_kl_rule(state, shards)
+        return state, list(shards), list(rollouts), measures
 
 
 def progress(
@@ -361,7 +434,7 @@ def train(
     described = dataclasses.asdict(settings)
     checkpoint = checkpoints.checkpoint_path(checkpoint_folder, described)
     iterate = MetaIteration(settings, entry, threads)
-    measure_sample_size = bound_effective_sample_size(iterate.sampler.policy, settings)
+    measure_sample_size = bound_effective_sample_size(iterate.samplers[0].policy, settings)
 
     state, rows, first = iterate.start(), [], 0
     if (restored := checkpoints.load(checkpoint)) is not None:
@@ -370,11 +443,13 @@ def train(
         state, first = unpack_state(arrays), int(arrays["iteration"])
 
     writer = tf.summary.create_file_writer(str(tensorboard)) if tensorboard else None
-    steps_an_iteration = (settings.inner_steps + 1) * math.prod(iterate.sampler.shape)
+    steps_an_iteration = (
+        (settings.inner_steps + 1) * settings.tasks * settings.trajectories * settings.horizon
+    )
     started = time.monotonic()
     for iteration in range(first, settings.iterations):
         before = state
-        state, batches, rollouts, measures = iterate(before, iteration)
+        state, shards, rollouts, measures = iterate(before, iteration)
         if not np.isfinite([measured.gradient_norm for measured in measures]).all():
             raise NonFiniteGradient(
                 f"{settings.algorithm} on {settings.environment}: the meta-gradient is not finite at iteration "
@@ -382,9 +457,12 @@ def train(
             )
         sample_size = math.nan
         if entry.name == "leave_one_out":
-            sample_size = float(measure_sample_size(before.parameters, batches))
+            sample_size = float(measure_sample_size(before.parameters, shards))
 
-        task_returns = [rollout.returns.mean(axis=1) for rollout in rollouts]
+        task_returns = [
+            np.concatenate([rollout.returns.mean(axis=1) for rollout in step])
+            for step in zip(*rollouts, strict=True)
+        ]
         rows += [
             CurveRow(
                 algorithm=settings.algorithm,

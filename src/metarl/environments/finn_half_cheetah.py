@@ -43,12 +43,12 @@ class FinnHalfCheetah(MujocoVectorEnv):
         self._centers, self._center_velocities = measured[:, :3], measured[:, 3:]
 
     def _make_model(self) -> mujoco.MjModel:
-        specification = mujoco.MjSpec.from_file(expand_model_path(self.model_file))
-        for kind in (mujoco.mjtSensor.mjSENS_SUBTREECOM, mujoco.mjtSensor.mjSENS_SUBTREELINVEL):
-            specification.add_sensor(
-                type=kind, objtype=mujoco.mjtObj.mjOBJ_BODY, objname="torso", name=kind.name
-            )
-        return specification.compile()
+        return mujoco.MjModel.from_xml_string(
+            f"""<mujoco>
+              <include file="{expand_model_path(self.model_file)}"/>
+              <sensor><subtreecom body="torso"/><subtreelinvel body="torso"/></sensor>
+            </mujoco>"""
+        )
 
     def _start_states(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         noise = generator.standard_normal((self.num_envs, self.model.nq))

@@ -131,9 +131,7 @@ class MujocoVectorEnv(TaskVectorEnv):
         """Runs frame_skip physics steps; PhysicsError for the first simulation that fails."""
         try:
             with _without_mujoco_log():
-                self.batch.step(
-                    ids=~self._terminations, nstep=self.frame_skip, stage=self.stage
-                )
+                self.batch.step(ids=~self._terminations, nstep=self.frame_skip, stage=self.stage)
         except SimulationError as error:
             failed = int(error.ids[0])
             raise self._failure(failed, self.batch.error(failed)) from error

@@ -3,10 +3,10 @@
     g_hat = v + eta * mean_i[ (grad f_i)^T v ] + sum_it W_it g_it,      v = grad V_hat(theta')
 
 with scores g_it = grad log pi(a_it | s_it) of the pre-update trajectories. Estimators differ in the weights W
-alone (`metarl.estimators.catalogue`), which depend on d_it = g_it . v. A forward-mode product gives all d, and one
-reverse pass gives g_hat as the gradient of
+alone (`metarl.estimators.catalogue`), which depend on d_it = g_it . v. Since f_i = sum_t A_it g_it, one forward-mode
+product gives all d, and one reverse pass over it gives g_hat - v as the gradient of
 
-    theta'(theta) . stop(v) + sum_it stop(W_it) log pi_theta(a_it | s_it)
+    eta * mean_i[ sum_t A_it d_it(theta) ] + sum_it stop(W_it) log pi_theta(a_it | s_it),    v held fixed
 
 With several inner steps the same pull-back runs from the last step to the first: u_S = v, u_{s-1} = pull_back(u_s).
 """
@@ -16,7 +16,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from metarl.adaptation import adapt, likelihood_ratios, trajectory_gradients
+from metarl.adaptation import (
+    adapt,
+    inner_coefficients,
+    likelihood_ratios,
+    score_products,
+    trajectory_gradients,
+)
 from metarl.errors import InputError
 from metarl.policies import Policy, log_prob
 from metarl.settings import InnerSettings
@@ -190,17 +196,16 @@ def pull_back(
     if estimator.weights is None:
         return direction
     batch = step.batch
-    with tf.autodiff.ForwardAccumulator(parameters, direction) as forward:
-        log_probs = log_prob(step.policy, parameters, batch.observations, batch.actions)
-    step = step._replace(score_products=forward.jvp(log_probs))
+    coefficients = step.settings.learning_rate * inner_coefficients(batch, step.settings.averaging)
     counts = batch.sample_size * batch.weights[..., None] * batch.mask
-    weights = tf.stop_gradient(counts * estimator.weights(step))
     with tf.GradientTape() as tape:
         tape.watch(parameters)
-        adapted = adapt(step.policy, parameters, batch, step.settings)
-        log_probs = log_prob(step.policy, parameters, batch.observations, batch.actions)
-        surrogate = tf.reduce_sum(adapted * direction) + tf.reduce_sum(weights * log_probs)
-    return tape.gradient(surrogate, parameters)
+        log_probs, products = score_products(step.policy, parameters, batch, direction)
+        with tape.stop_recording():
+            weights = counts * estimator.weights(step._replace(score_products=products))
+        surrogate = tf.reduce_sum(coefficients * products)
+        surrogate += tf.reduce_sum(tf.stop_gradient(weights) * log_probs)
+    return direction + tape.gradient(surrogate, parameters)
 
 
 def inner_chain(
