@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metarl.claims import CRITERIA, Files, check_claims, write_claims
+from metarl.claims import CRITERIA, Files, catalogue, check_claims, write_claims
 from metarl.errors import InputError, RunError
 from metarl.figures import tables
 
@@ -23,11 +23,13 @@ CRITERIA_VALUES = {
     "baseline_variance_slope_max": 0.1,
     "practical_variance_slope_max": -0.9,
     "convergence_slope_difference_min": 0.5,
+    "published_deviations_below_max": 1.0,
 }
 EXACT = ["1", "2-bias", "2-variance", "3-exact", "leave-one-out", "lsf-bias-rate", "baseline"]
 TRAINED = ["3-training", "adaptation"]
 SAMPLED = [f"{number}-{level}" for number in (1, 2, 3) for level in ("monte-carlo", "mujoco")]
 OTHERS = ["3-improvement", "4", "training-by-n", "dice-over-lvc", "controls"]
+OTHERS += [f"published-{environment}" for environment in catalogue.PUBLISHED]
 CONTROL = "metarl.audit.controls:doubled"
 AS_CLAIMED = {  # estimator: relative bias and its slope, slope of the variance
     "unbiased": (1e-15, 0.0, 1.0),
@@ -98,6 +100,14 @@ def evaluation_frame(seeds=3, gain=7.0):
         {"task": range(2), "inner_step": range(4)},
         lambda row: row["task"] + (gain + row["seed"]) * row["inner_step"],
     )
+
+
+def published_frame(seeds=3, gain=7.0):
+    """Published 0, 7, 14, 21 +- 2; measured `gain` an inner step."""
+    one = evaluation_frame(seeds, gain)
+    one = one[one["environment"] == "PointGoal"]
+    frame = pd.concat([one.assign(environment=name) for name in catalogue.PUBLISHED])
+    return frame.assign(published_return=7.0 * frame["inner_step"], published_deviation=2.0)
 
 
 def sampled_frame(sizes=(4, 8, 16, 32), **changed):
@@ -171,6 +181,7 @@ EVERYTHING = {
     "training": training_frame,
     "study": study_frame,
     "evaluation": evaluation_frame,
+    "published": published_frame,
 }
 
 
@@ -589,3 +600,18 @@ def test_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         write_claims(CRITERIA_VALUES, Files(audit=[tmp_path / "a.parquet"]), tmp_path / "claims")
     assert not (tmp_path / "claims").exists()
+
+
+def test_published_returns_hold_within_or_above_the_interval(judge):
+    """Measured 0.5 and, with seeds 0 to 2, gain + 1 more each step, against published 0, 7, 14, 21, each +- 2: above, within, at its end, below."""
+    name = "published-PointGoal_finn2017"
+    above, within = (judge(published=published_frame(gain=gain))[name] for gain in (9.0, 6.0))
+    assert above["verdict"] == within["verdict"] == "reproduced"
+    below = judge(published=published_frame(gain=5.0))[name]
+    assert below["verdict"] == "not reproduced"
+    outcomes = [each["outcome"] for each in below["measurements"]]
+    assert outcomes[0] == "holds" and outcomes[-1] == "fails"
+    one = only_measurement(below, subject="1 inner step")
+    assert "published 7.0 +- 2; 3 seeds" in one["note"] and one["low"] < one["value"] < one["high"]
+    assert judge(published=published_frame(seeds=1))[name]["measurements"][0]["low"] is None
+    assert judge()[name]["verdict"] == "untested"

@@ -141,7 +141,9 @@ def test_directional_derivatives_against_forward_mode(policy):
         expected = policy.outputs(parameters, observations)
         log_probs = log_prob(policy, parameters, observations, actions)
     outputs, changes = policy.directional(parameters, observations, vectors)
-    for found, output in zip((*outputs, *changes), (*expected, *map(forward.jvp, expected)), strict=True):
+    for found, output in zip(
+        (*outputs, *changes), (*expected, *map(forward.jvp, expected)), strict=True
+    ):
         np.testing.assert_allclose(found, output, rtol=1e-12, atol=1e-12)
     if isinstance(policy, GaussianMLPPolicy):
         found = policy.log_prob_change(outputs, changes, actions)

@@ -286,11 +286,40 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Archive:
+    """Keeps runs with published settings: returns beside the published ones, curves, paths, and where they came from."""
+
+    evaluations: tuple[Path, ...]
+    """Parquet files of `evaluate`, a seed each."""
+    curves: tuple[Path, ...]
+    """Parquet files of `train`, likewise."""
+    policies: tuple[Path, ...]
+    """Policies (.npz) of `train`, likewise."""
+    benchmarks: tuple[Path, ...]
+    """Snakemake's benchmark files (.tsv) of `train`, likewise."""
+    paths: Path
+    """Parquet file of `evaluate --paths`, of one seed."""
+    published_returns: tuple[float, ...]
+    """Published mean over tasks after 0, 1, 2, ... inner steps."""
+    published_deviations: tuple[float, ...]
+    """Published standard deviations over tasks."""
+    source: str
+    """Where the published numbers stand."""
+    output: Path
+    """Folder."""
+
+    def run(self) -> None:
+        from metarl.published import archive
+
+        archive(**vars(self))
+
+
+@dataclass(frozen=True)
 class Figure:
     """Draws one figure as STEM.svg and STEM.png (and a table, STEM.md) from tidy parquet files."""
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
-    """exact_audit, sampled_audit, estimator_matrix, published_code, budget, convergence, learning_curves, sample_sizes or adaptation."""
+    """exact_audit, sampled_audit, estimator_matrix, published_code, budget, convergence, learning_curves, sample_sizes, adaptation, published_returns, point_paths or torso_positions."""
     inputs: tuple[Path, ...]
     """Parquet files that the figure shows: see the module of its name in metarl.figures."""
     output: Path
@@ -322,6 +351,8 @@ class Claims:
     """Parquet files of `train` at other inner sample sizes."""
     evaluation: tuple[Path, ...] = ()
     """Parquet files of `evaluate`."""
+    published: tuple[Path, ...] = ()
+    """Parquet files of returns that `archive` wrote."""
     check: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write nothing; exit status 1 where a verdict or a criterion is not as in the folder's claims.json."""
 
@@ -343,6 +374,7 @@ class Claims:
             training=self.training,
             study=self.study,
             evaluation=self.evaluation,
+            published=self.published,
         )
         (check_claims if self.check else write_claims)(criteria, files, self.output)
 
@@ -373,6 +405,7 @@ COMMANDS = {
     "convergence": Convergence,
     "train": Train,
     "evaluate": Evaluate,
+    "archive": Archive,
     "figure": Figure,
     "claims": Claims,
     "bench": Bench,

@@ -112,6 +112,28 @@ def evaluation_frame():
     )
 
 
+@pytest.fixture
+def published_frame(evaluation_frame):
+    """As evaluated, beside published 5 + 10 k +- 2."""
+    frame = evaluation_frame[evaluation_frame["algorithm"] == "second"]
+    return frame.assign(published_return=5.0 + 10.0 * frame["inner_step"], published_deviation=2.0)
+
+
+@pytest.fixture
+def paths_frame(evaluation_frame):
+    """Straight lines: after k inner steps, trajectory i of task j goes to (k j + i / 10, -k j) in 4 steps."""
+    frame = evaluation_frame[evaluation_frame["algorithm"] == "second"]
+    frame = frame.merge(pd.DataFrame({"trajectory": [0, 1]}), how="cross")
+    frame = frame.merge(pd.DataFrame({"step": [1, 2, 3, 4]}), how="cross")
+    end = frame["inner_step"] * frame["task"]
+    return frame.assign(
+        task_0=2.0 * frame["task"] - 1.0,
+        task_1=0.5,
+        x=frame["step"] / 4 * (end + frame["trajectory"] / 10),
+        y=-frame["step"] / 4 * end,
+    )
+
+
 def runs(axes, mean_return):
     algorithms = [("first", "unbiased"), ("second", "lsf"), ("third", "lsf")]
     rows = [
@@ -141,7 +163,14 @@ def write(tmp_path):
 
 @pytest.fixture
 def tables_of(
-    audit_frame, sampled_frame, convergence_frame, training_frame, study_frame, evaluation_frame
+    audit_frame,
+    sampled_frame,
+    convergence_frame,
+    training_frame,
+    study_frame,
+    evaluation_frame,
+    published_frame,
+    paths_frame,
 ):
     """The table that each figure reads; estimator_matrix reads an exact audit beside this one."""
     return {
@@ -153,13 +182,16 @@ def tables_of(
         "sample_sizes": study_frame,
         "learning_curves": training_frame,
         "adaptation": evaluation_frame,
+        "published_returns": published_frame,
+        "point_paths": paths_frame,
+        "torso_positions": paths_frame,
     }
 
 
 @pytest.fixture
 def nothing_finite():
     def spoil(frame):
-        columns = frame.columns.intersection(["relative_bias", "variance", "mean_return"])
+        columns = frame.columns.intersection(["relative_bias", "variance", "mean_return", "x", "y"])
         return frame.assign(**dict.fromkeys(columns, np.nan))
 
     return spoil

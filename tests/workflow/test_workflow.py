@@ -18,7 +18,7 @@ import pytest
 from metarl.figures import NAMES
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "config", "profiles", "src", "workflow")
+PARTS = ("Snakefile", "config", "paper_figures/published", "profiles", "src", "workflow")
 SMOKE = ("--configfile", "config/smoke.yaml")
 FIGURES = sorted(
     [
@@ -65,12 +65,12 @@ def copy_tree(folder: Path) -> Path:
     return folder
 
 
-def snakemake(tree: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Calls `snakemake all` in `tree` with the tree's package and, if it has one, its stub."""
+def snakemake(tree: Path, *arguments: str, target: str = "all") -> subprocess.CompletedProcess:
+    """Calls `snakemake TARGET` in `tree` with the tree's package and, if it has one, its stub."""
     path = [str(tree / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
     environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "PATH": os.pathsep.join(path)}
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", "all", *arguments],
+        [sys.executable, "-m", "snakemake", target, *arguments],
         cwd=tree,
         env=environment,
         stdout=subprocess.PIPE,
@@ -81,12 +81,12 @@ def snakemake(tree: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def planned(tree: Path, *arguments: str) -> dict[str, int]:
-    """The jobs that a dry run announces: rule to count, without `all`."""
-    result = snakemake(tree, "--dry-run", *arguments)
+def planned(tree: Path, *arguments: str, target: str = "all") -> dict[str, int]:
+    """The jobs that a dry run announces: rule to count, without the target."""
+    result = snakemake(tree, "--dry-run", *arguments, target=target)
     assert result.returncode == 0, result.stdout
     statistics = re.findall(r"^(\w+) +(\d+)$", result.stdout, flags=re.MULTILINE)
-    return {rule: int(count) for rule, count in statistics if rule not in ("all", "total")}
+    return {rule: int(count) for rule, count in statistics if rule not in (target, "total")}
 
 
 @contextmanager
@@ -141,12 +141,24 @@ def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems,
 
 
 def test_committed_figures_do_not_stand_in_for_absent_results(fresh):
-    figures = fresh / "paper_figures"
-    figures.mkdir()
-    for name in FIGURES:
-        (figures / name).write_text("from an earlier run\n")
+    committed = [fresh / "paper_figures" / name for name in FIGURES]
+    for path in committed:
+        path.write_text("from an earlier run\n")
     assert planned(fresh)["train"] == 48
-    shutil.rmtree(figures)
+    for path in committed:
+        path.unlink()
+
+
+@pytest.mark.parametrize(("scale", "runs"), [("config", (5, 3)), ("smoke", (1, 1))])
+def test_runs_with_published_settings_are_made_on_request_alone(fresh, scale, runs):
+    """`all`'s own jobs are counted above; none is theirs, though an edit may have outdated the archive."""
+    plan = planned(fresh, "--configfile", f"config/{scale}.yaml", target="published")
+    seeds, environments = runs
+    assert plan == {
+        "train_published": seeds,
+        "evaluate_published": seeds,
+        "archive_published": environments,
+    }
 
 
 def test_a_bad_configuration_is_one_line_and_no_traceback(fresh):
@@ -256,7 +268,6 @@ def test_a_setting_reruns_its_environment_alone(finished):
 def test_the_smoke_scale_from_end_to_end(tmp_path):
     tree = copy_tree(tmp_path)
     committed = tree / "paper_figures" / "claims.md"
-    committed.parent.mkdir()
     committed.write_text("the default scale's verdicts\n")
 
     result = snakemake(tree, *SMOKE)
@@ -272,5 +283,5 @@ def test_the_smoke_scale_from_end_to_end(tmp_path):
     assert all(path.stat().st_size for path in results.rglob("*.parquet"))
 
     assert planned(tree, *SMOKE) == {}
-    assert [path.name for path in committed.parent.iterdir()] == ["claims.md"]
+    assert {path.name for path in committed.parent.iterdir()} == {"claims.md", "published"}
     assert committed.read_text() == "the default scale's verdicts\n"

@@ -8,6 +8,7 @@ rule judge_claims:
         training=TRAINING_TABLES,
         study=STUDY_TABLES,
         evaluation=EVALUATION_TABLES,
+        published=ARCHIVED_RETURNS,
     output:
         report(
             f"{FIGURES}/claims.md",
@@ -24,5 +25,5 @@ rule judge_claims:
     shell:
         "metarl claims --criteria {params.criteria:q} --audit {input.audit} --sampled {input.sampled}"
         " --convergence {input.convergence} --training {input.training} --study {input.study}"
-        " --evaluation {input.evaluation}"
+        " --evaluation {input.evaluation} --published {input.published}"
         " --output {params.folder} > {log} 2>&1"

@@ -25,6 +25,12 @@ FIGURES = config["figures"]
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 
+# What is kept of the runs with published settings: part of the repository, whatever the scale.
+ARCHIVE = "paper_figures/published"
+ARCHIVED_RETURNS = sorted(map(str, Path(ARCHIVE).glob("*_returns.parquet")))
+ARCHIVED_RUNS = sorted(map(str, Path(ARCHIVE).glob("HalfCheetah*_paths.parquet")))
+PUBLISHED = config["published"]
+
 EXACT = config["audit"]["exact"]
 MONTE_CARLO = config["audit"]["monte_carlo"]
 MUJOCO = config["audit"]["mujoco"]
@@ -81,6 +87,12 @@ wildcard_constraints:
     seed=r"\d+",
     instance=r"\d+",
     point="initial|trained",
+
+
+def of_seeds(wildcards, name):
+    """The files of an environment's runs with published settings, one a seed."""
+    folder = f"{RESULTS}/published/{wildcards.environment}"
+    return expand(f"{folder}/seed_{name}", seed=PUBLISHED[wildcards.environment]["seeds"])
 
 
 def run_algorithm(wildcards):

@@ -29,6 +29,7 @@ CRITERIA = (
     "baseline_variance_slope_max",
     "practical_variance_slope_max",
     "convergence_slope_difference_min",
+    "published_deviations_below_max",
 )
 
 
@@ -42,6 +43,7 @@ class Files:
     training: Sequence[Path] = ()
     study: Sequence[Path] = ()
     evaluation: Sequence[Path] = ()
+    published: Sequence[Path] = ()
 
 
 def judge_claims(criteria: Mapping[str, float], files: Files) -> tuple[list[Claim], Evidence]:
@@ -64,6 +66,7 @@ def judge_claims(criteria: Mapping[str, float], files: Files) -> tuple[list[Clai
         training=tables.read(tables.TRAINING, files.training),
         study=tables.read(tables.TRAINING, files.study),
         evaluation=tables.read(tables.EVALUATION, files.evaluation),
+        published=tables.read(tables.PUBLISHED, files.published),
     )
     return [judge(evidence) for judge in CLAIMS], evidence
 

@@ -22,6 +22,7 @@ from metarl.claims.measurements import (
     iteration_slopes,
     largest_bias,
     probabilities_of_improvement,
+    published_returns,
     relative_deviation_ratios,
     reported_slope,
     sampled_slope,
@@ -46,7 +47,8 @@ class Claim:
       source: "paper", "ours", or another paper.
       estimand: what is estimated.
       level: "exact" (enumerated, no sampling noise), "monte carlo" (sampled tabular processes), "mujoco" (simulation
-        at fixed policies), "convergence" (SGD on enumerated problems) or "training".
+        at fixed policies), "convergence" (SGD on enumerated problems), "training" or "published" (training with
+        published settings).
       criterion: in words, with the declared numbers.
       measurements: what the verdict rests on.
       figure: its name, if it shows the evidence.
@@ -524,6 +526,42 @@ def adaptation_pays(evidence: Evidence) -> Claim:
     )
 
 
+PUBLISHED = {
+    "PointGoal_finn2017": "2D point",
+    "HalfCheetahDir_finn2017": "cheetah, direction",
+    "HalfCheetahVel_finn2017": "cheetah, velocity",
+}
+
+
+def published(environment: str) -> Callable[[Evidence], Claim]:
+    """The published returns of one environment."""
+
+    def claim(evidence: Evidence) -> Claim:
+        allowed = evidence.criteria["published_deviations_below_max"]
+        return Claim(
+            id=f"published-{environment}",
+            statement=f"MAML with TRPO reaches the published returns on held-out tasks ({PUBLISHED[environment]}).",
+            source="Finn et al. 2017",
+            estimand=f"{RETURN}, on 40 held-out tasks",
+            level="published",
+            criterion=(
+                "mean return over tasks and seeds after 0 to 3 inner steps, each at least the published mean"
+                f" minus {allowed:g} published standard deviation{'' if allowed == 1 else 's'} over tasks"
+            ),
+            measurements=published_returns(evidence, environment),
+            figure="published_returns",
+            commands=["snakemake published", "snakemake all"],
+            remarks=[
+                (
+                    "The published numbers are of one checkpoint in MuJoCo 1.31 (cbfinn/maml_rl, folder icml); the runs here"
+                    " have its settings and as many iterations, tasks and trajectories."
+                ),
+            ],
+        )
+
+    return claim
+
+
 CLAIMS: tuple[Callable[[Evidence], Claim], ...] = (
     unbiased_variance,
     *map(unbiased_variance_sampled, SAMPLED_LEVELS),
@@ -541,5 +579,6 @@ CLAIMS: tuple[Callable[[Evidence], Claim], ...] = (
     gain_by_sample_size,
     adaptation_pays,
     dice_over_lvc,
+    *map(published, PUBLISHED),
     negative_controls,
 )

@@ -44,7 +44,7 @@ class Evidence:
     """Declared criteria and the tables of `metarl.figures.tables`, each possibly empty.
 
     `audit` are the judged problems of the exact audit, `sampled` the Monte Carlo and MuJoCo audits, `study` the training
-    runs at other N than those of `training`.
+    runs at other N than those of `training`, `published` the held-out returns of runs with published settings.
     """
 
     criteria: Mapping[str, float]
@@ -54,6 +54,7 @@ class Evidence:
     training: pd.DataFrame
     study: pd.DataFrame
     evaluation: pd.DataFrame
+    published: pd.DataFrame
 
     @property
     def problems(self) -> list[str]:
@@ -537,6 +538,34 @@ def adaptation_gains(evidence: Evidence) -> list[Measurement]:
         same = (before["environment"] == environment) & (before["algorithm"] == algorithm)
         measurements.append(
             paired_difference(environment, algorithm, GAIN, first, before[same], evidence)
+        )
+    return measurements
+
+
+def published_returns(evidence: Evidence, environment: str) -> list[Measurement]:
+    """The held-out return after each number of inner steps, beside the published one; the interval is over seeds."""
+    allowed = evidence.criteria["published_deviations_below_max"]
+    rows = evidence.published[evidence.published["environment"] == environment]
+    measurements = []
+    for step, found in rows.groupby("inner_step"):
+        by_seed = found.groupby("seed")["mean_return"].mean().to_numpy(float)
+        published, deviation = found[["published_return", "published_deviation"]].iloc[0]
+        low, high = statistics.bootstrap_interval(
+            by_seed, statistics.mean, evidence.criteria["confidence"]
+        )
+        value = float(by_seed.mean())
+        measurements.append(
+            Measurement(
+                environment,
+                f"{step} inner step{'' if step == 1 else 's'}",
+                "held-out return",
+                judge(value >= published - allowed * deviation),
+                value,
+                float(low),
+                float(high),
+                f"published {published:.1f} +- {deviation:g}; {len(by_seed)} seed{'s'[: len(by_seed) > 1]}",
+                ".1f",
+            )
         )
     return measurements
 

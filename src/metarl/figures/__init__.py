@@ -21,6 +21,9 @@ NAMES = (
     "learning_curves",
     "sample_sizes",
     "adaptation",
+    "published_returns",
+    "point_paths",
+    "torso_positions",
 )
 
 

@@ -151,6 +151,13 @@ def environment_panels(
     return figure, axes
 
 
+def after_inner_steps(steps: int) -> str:
+    """A panel's title."""
+    return {0: "before adaptation", 1: "after 1 inner step"}.get(
+        steps, f"after {steps} inner steps"
+    )
+
+
 def compress_far_returns(axis: Axes) -> None:
     """Makes the scale logarithmic far from zero where one algorithm would flatten all others.
 

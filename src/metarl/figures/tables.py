@@ -64,6 +64,17 @@ EVALUATION = Table(
     ("mean_return",),
 )
 
+PUBLISHED = Table(
+    "published returns",
+    EVALUATION.keys,
+    ("mean_return", "published_return", "published_deviation"),
+)
+PATHS = Table(
+    "paths",
+    ("algorithm", "environment", "estimator", "seed", "task", "inner_step", "trajectory", "step"),
+    ("x",),
+)
+
 
 def read(table: Table, paths: Sequence[Path | str]) -> pd.DataFrame:
     """The rows of all the files, sorted by the table's keys; no file gives no rows.

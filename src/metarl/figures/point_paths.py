@@ -1,0 +1,46 @@
+"""Where the points go: paths before and after each inner step, towards goals that they do not observe.
+
+One panel a number of inner steps; a colour a task, its goal a star, its paths from the origin.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from metarl.figures import style, tables
+
+TASKS = 8  # more would hide each other
+
+
+def draw(paths: Sequence[Path | str]) -> Figure:
+    """Draws the figure from a table of paths in the plane.
+
+    Raises:
+      InputError: as `tables.read_some`.
+    """
+    table = tables.Table(tables.PATHS.name, tables.PATHS.keys, ("x", "y", "task_0", "task_1"))
+    rows = tables.read_some(table, paths)
+    rows = rows[(rows["seed"] == rows["seed"].min()) & (rows["task"] < TASKS)]
+    steps = sorted(rows["inner_step"].unique())
+    colours = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, TASKS))
+    with style.context():
+        figure = Figure(figsize=(style.DOUBLE_COLUMN, 2.2))
+        axes = figure.subplots(1, len(steps), sharex=True, sharey=True, squeeze=False)[0]
+        for axis, step in zip(axes, steps, strict=True):
+            axis.set_title(style.after_inner_steps(step))
+            axis.set_aspect("equal")
+            axis.set_xlabel("x")
+            panel = rows[rows["inner_step"] == step]
+            for (task, _), path in panel.groupby(["task", "trajectory"]):
+                x, y = np.vstack([[0.0, 0.0], path.sort_values("step")[["x", "y"]].to_numpy()]).T
+                axis.plot(x, y, color=colours[task], linewidth=0.6, alpha=0.8)
+            for task, goal in panel.groupby("task")[["task_0", "task_1"]].first().iterrows():
+                axis.plot(*goal, marker="*", markersize=8, color=colours[task], markeredgecolor="black",
+                          markeredgewidth=0.5, linestyle="none", zorder=3)  # fmt: skip
+            axis.set_xlim(-0.85, 0.85)
+            axis.set_ylim(-0.85, 0.85)
+        axes[0].set_ylabel("y")
+    return figure

@@ -1,0 +1,52 @@
+"""Held-out return against the number of inner steps, measured beside published, one panel an environment.
+
+A black point is the published mean over held-out tasks, its bar the published standard deviation over tasks. A coloured
+point is a seed's mean over as many tasks, its bar the standard deviation over them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from metarl.figures import style, tables
+
+SPREAD = 0.12
+PUBLISHED = style.Look("#000000", "o", "-")
+
+
+def draw(paths: Sequence[Path | str]) -> Figure:
+    """Draws the figure from the tables of returns of `metarl archive`.
+
+    Raises:
+      InputError: as `tables.read_some`.
+    """
+    returns = tables.read_some(tables.PUBLISHED, paths)
+    environments = sorted(returns["environment"].unique())
+    looks = style.algorithm_looks(returns)
+    with style.context():
+        figure, axes = style.environment_panels(
+            environments, "inner steps", "return on held-out tasks\n(sum of rewards)"
+        )
+        for axis, environment in zip(axes, environments, strict=True):
+            rows = returns[returns["environment"] == environment]
+            steps = np.sort(rows["inner_step"].unique())
+            axis.xaxis.set_major_locator(FixedLocator(steps))
+            published = rows.groupby("inner_step")[
+                ["published_return", "published_deviation"]
+            ].first()
+            axis.errorbar(
+                steps - SPREAD, *published.to_numpy().T, **PUBLISHED.marks, elinewidth=0.9
+            )
+            for (algorithm, seed), run in rows.groupby(["algorithm", "seed"]):
+                found = run.groupby("inner_step")["mean_return"].agg(
+                    ["mean", lambda x: x.std(ddof=0)]
+                )
+                shift = SPREAD * (0.5 + 0.5 * seed)
+                axis.errorbar(
+                    steps + shift, *found.to_numpy().T, **looks[algorithm].marks, elinewidth=0.9
+                )
+        style.shared_legend(figure, {"published": PUBLISHED, **looks}, diverged=False)
+    return figure

@@ -1,0 +1,41 @@
+"""The figures of runs with published settings."""
+
+import numpy as np
+
+from metarl.figures import point_paths, published_returns, torso_positions
+
+
+def test_returns_stand_beside_published_ones(published_frame, write):
+    figure = published_returns.draw(write(published_frame))
+    assert [axis.get_title() for axis in figure.axes] == ["HalfCheetahDir", "PointGoal"]
+    published, *seeds = (bars.lines[0] for bars in figure.axes[1].containers)
+    np.testing.assert_allclose(published.get_ydata(), [5, 15, 25, 35])
+    for seed, line in enumerate(seeds):  # the mean of two tasks, 1 above and 1 below
+        np.testing.assert_allclose(line.get_ydata(), np.array([0, 10, 20, 30]) + seed)
+    assert len(seeds) == 3
+    (low, high), *_ = figure.axes[1].containers[1].lines[2][0].get_segments()
+    np.testing.assert_allclose([low[1], high[1]], [-1, 1])
+
+
+def test_paths_begin_at_the_origin_and_goals_are_stars(paths_frame, write):
+    figure = point_paths.draw(write(paths_frame[paths_frame["environment"] == "PointGoal"]))
+    assert [axis.get_title() for axis in figure.axes] == [
+        "before adaptation", "after 1 inner step", "after 2 inner steps", "after 3 inner steps",
+    ]  # fmt: skip
+    lines = figure.axes[2].get_lines()
+    paths = [line for line in lines if line.get_marker() != "*"]
+    assert len(paths) == 4  # one seed's: two tasks, two trajectories
+    np.testing.assert_allclose([path.get_xydata()[0] for path in paths], 0.0)
+    np.testing.assert_allclose(paths[2].get_xydata()[-1], [2.0, -2.0])
+    stars = [line.get_xydata()[0] for line in lines if line.get_marker() == "*"]
+    np.testing.assert_allclose(stars, [[-1.0, 0.5], [1.0, 0.5]])
+
+
+def test_torsos_are_a_line_a_task(paths_frame, write):
+    figure = torso_positions.draw(write(paths_frame))
+    panels = [axis for axis in figure.axes if axis.get_lines()]
+    assert len(panels) == 2 * 4
+    one = panels[3].get_lines()  # HalfCheetahDir after three inner steps
+    assert len(one) == 2
+    np.testing.assert_allclose(one[1].get_ydata(), 3.0 * np.array([0.25, 0.5, 0.75, 1.0]))
+    assert one[0].get_color() != one[1].get_color()

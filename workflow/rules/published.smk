@@ -1,0 +1,129 @@
+# Runs with published settings. They take core-hours, so `all` does not make them: it draws and judges what
+# is kept of them in ARCHIVE, whose files no rule claims as outputs; `published` makes them and replaces it.
+rule published:
+    input:
+        expand(f"{RESULTS}/published/{{environment}}/archived", environment=PUBLISHED),
+
+
+rule train_published:
+    input:
+        lambda wildcards: sources("metarl.training", environment_module(wildcards.environment)),
+    output:
+        table=f"{RESULTS}/published/{{environment}}/seed_{{seed}}.parquet",
+        policy=f"{RESULTS}/published/{{environment}}/seed_{{seed}}.npz",
+    log:
+        f"{LOGS}/published/{{environment}}/seed_{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/published/{{environment}}/seed_{{seed}}.tsv"
+    threads: 2  # as many as a run's shards
+    params:
+        settings=lambda wildcards: flags(PUBLISHED[wildcards.environment]["settings"]),
+        checkpoints=f"{RESULTS}/checkpoints",
+    shell:
+        "metarl train --algorithm maml_trpo --estimator maml --environment {wildcards.environment}"
+        " --seed {wildcards.seed} {params.settings} --threads {threads} --output {output.table}"
+        " --policy {output.policy} --checkpoints {params.checkpoints} > {log} 2>&1"
+
+
+rule evaluate_published:
+    input:
+        lambda wildcards: sources("metarl.evaluation", environment_module(wildcards.environment)),
+        policy=f"{RESULTS}/published/{{environment}}/seed_{{seed}}.npz",
+    output:
+        returns=f"{RESULTS}/published/{{environment}}/seed_{{seed}}_returns.parquet",
+        paths=f"{RESULTS}/published/{{environment}}/seed_{{seed}}_paths.parquet",
+    log:
+        f"{LOGS}/published/{{environment}}/seed_{{seed}}_returns.log",
+    threads: 1
+    params:
+        settings=lambda wildcards: flags(PUBLISHED[wildcards.environment]["evaluation"]),
+    shell:
+        "metarl evaluate --policy {input.policy} {params.settings} --threads {threads}"
+        " --output {output.returns} --paths {output.paths} > {log} 2>&1"
+
+
+rule archive_published:
+    input:
+        sources("metarl.published"),
+        evaluations=lambda wildcards: of_seeds(wildcards, "{seed}_returns.parquet"),
+        curves=lambda wildcards: of_seeds(wildcards, "{seed}.parquet"),
+        policies=lambda wildcards: of_seeds(wildcards, "{seed}.npz"),
+        paths=lambda wildcards: of_seeds(wildcards, "{seed}_paths.parquet")[0],
+    output:
+        touch(f"{RESULTS}/published/{{environment}}/archived"),
+    log:
+        f"{LOGS}/published/{{environment}}/archive.log",
+    params:
+        benchmarks=lambda wildcards: expand(
+            f"{BENCHMARKS}/published/{wildcards.environment}/seed_{{seed}}.tsv",
+            seed=PUBLISHED[wildcards.environment]["seeds"],
+        ),
+        returns=lambda wildcards: PUBLISHED[wildcards.environment]["returns"],
+        deviations=lambda wildcards: PUBLISHED[wildcards.environment]["deviations"],
+        source=lambda wildcards: PUBLISHED[wildcards.environment]["source"],
+        folder=f"{FIGURES}/published",
+    shell:
+        "metarl archive --evaluations {input.evaluations} --curves {input.curves}"
+        " --policies {input.policies} --benchmarks {params.benchmarks} --paths {input.paths}"
+        " --published-returns {params.returns} --published-deviations {params.deviations}"
+        " --source {params.source:q} --output {params.folder} > {log} 2>&1"
+
+
+rule draw_published_returns:
+    input:
+        sources("metarl.figures.published_returns"),
+        tables=ARCHIVED_RETURNS,
+    output:
+        report(
+            f"{FIGURES}/published_returns.svg",
+            caption="../report/published_returns.rst",
+            category="Published numbers",
+            labels={"figure": "Returns beside published ones"},
+        ),
+        f"{FIGURES}/published_returns.png",
+    log:
+        f"{LOGS}/figures/published_returns.log",
+    params:
+        stem=lambda wildcards, output: output[0].removesuffix(".svg"),
+    shell:
+        "metarl figure published_returns --inputs {input.tables} --output {params.stem} > {log} 2>&1"
+
+
+rule draw_point_paths:
+    input:
+        sources("metarl.figures.point_paths"),
+        tables=f"{ARCHIVE}/PointGoal_finn2017_paths.parquet",
+    output:
+        report(
+            f"{FIGURES}/point_paths.svg",
+            caption="../report/point_paths.rst",
+            category="Published numbers",
+            labels={"figure": "Paths of the point"},
+        ),
+        f"{FIGURES}/point_paths.png",
+    log:
+        f"{LOGS}/figures/point_paths.log",
+    params:
+        stem=lambda wildcards, output: output[0].removesuffix(".svg"),
+    shell:
+        "metarl figure point_paths --inputs {input.tables} --output {params.stem} > {log} 2>&1"
+
+
+rule draw_torso_positions:
+    input:
+        sources("metarl.figures.torso_positions"),
+        tables=ARCHIVED_RUNS,
+    output:
+        report(
+            f"{FIGURES}/torso_positions.svg",
+            caption="../report/torso_positions.rst",
+            category="Published numbers",
+            labels={"figure": "How far the cheetahs run"},
+        ),
+        f"{FIGURES}/torso_positions.png",
+    log:
+        f"{LOGS}/figures/torso_positions.log",
+    params:
+        stem=lambda wildcards, output: output[0].removesuffix(".svg"),
+    shell:
+        "metarl figure torso_positions --inputs {input.tables} --output {params.stem} > {log} 2>&1"
