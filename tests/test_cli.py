@@ -186,7 +186,7 @@ def test_bad_input_to_the_real_command(folder):
 def test_a_run_that_cannot_go_on(folder):
     """An inner step into infinity, after TensorFlow has computed: status 1, one line, no result."""
     before = contents(folder)
-    finished = real_command(f"{TRAIN} --inner-learning-rate 1e38")
+    finished = real_command(f"{TRAIN} --inner-learning-rate 3e38 --averaging trajectories")
     assert finished.returncode == 1
     assert finished.stdout == ""
     assert_one_line(finished.stderr, "task 0, trajectory 0, step 0: the action is not finite")
@@ -287,6 +287,7 @@ def test_every_flag_reaches_the_settings():
         "averaging": "trajectories",
         "discount": 0.12,
         "gae_lambda": 0.13,
+        "state_weighting": "uniform",
         "outer_learning_rate": 0.14,
         "outer_epochs": 15,
         "clip": 0.16,

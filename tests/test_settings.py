@@ -18,6 +18,7 @@ INVALID = [
     ("averaging", "mean"),
     ("outer_optimizer", "sgd"),
     ("activation", "elu"),
+    ("state_weighting", "none"),
     *((name, value) for name in COUNTS for value in (0, -3)),
     ("seed", -1),
     ("seed", 2**63),

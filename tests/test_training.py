@@ -299,6 +299,31 @@ def test_evaluation_table(trained, tmp_path):
     assert (frame["mean_return"] < 0).all()
 
 
+def test_later_inner_steps_take_a_share_of_the_learning_rate(trained, tmp_path):
+    """The first inner step is untouched: returns after it are equal, and those after the second are not."""
+    tables = []
+    for scale in (1.0, 0.5):
+        output = tmp_path / f"{scale}.parquet"
+        evaluate(trained / "run.npz", output, 4, 2, 2, later_step_scale=scale)
+        tables.append(pd.read_parquet(output).groupby("inner_step")["mean_return"].mean())
+    assert (tables[0][:2] == tables[1][:2]).all() and tables[0][2] != tables[1][2]
+    with pytest.raises(InputError, match="later_step_scale is 0"):
+        evaluate(trained / "run.npz", tmp_path / "new.parquet", 4, 2, 2, later_step_scale=0)
+    assert not (tmp_path / "new.parquet").exists()
+
+
+def test_paths_are_where_the_point_went(trained, tmp_path):
+    """A point's reward is minus the distance from its position to its goal: the paths' rewards are the returns."""
+    evaluate(trained / "run.npz", tmp_path / "e.parquet", 4, 2, 2, paths=tmp_path / "paths.parquet")
+    paths = pd.read_parquet(tmp_path / "paths.parquet")
+    assert paths["trajectory"].unique().tolist() == [0, 1]
+    rewards = -np.hypot(paths["x"] - paths["task_0"], paths["y"] - paths["task_1"])
+    keys = ["inner_step", "task"]
+    found = rewards.groupby([paths[key] for key in keys]).sum() / 2
+    expected = pd.read_parquet(tmp_path / "e.parquet").set_index(keys)["mean_return"]
+    np.testing.assert_allclose(found, expected.sort_index(), rtol=1e-5)
+
+
 def test_evaluating_something_else_is_one_line(tmp_path):
     with pytest.raises(InputError, match="no file"):
         load_policy(tmp_path / "absent.npz")

@@ -1,17 +1,25 @@
-"""How much of the machine's physics throughput the environment and a whole meta-iteration keep."""
+"""How much of the machine's physics throughput the environment and whole meta-iterations keep, and what a scale costs."""
 
+import dataclasses
+import itertools
 import os
 import platform
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
 
-import gymnasium
 import mujoco
 import numpy as np
 from mujoco.rollout import Rollout
 
 from metarl.environments import make
 from metarl.environments.mujoco_batch import MujocoVectorEnv
+from metarl.environments.vector import positive_integer
+from metarl.errors import InputError, RunError
 from metarl.settings import TrainingSettings
 
 ENVIRONMENT = "HalfCheetahDir"
@@ -19,54 +27,68 @@ TASKS, TRAJECTORIES, HORIZON = 20, 20, 100
 SEED = 0
 REPEATS = 3
 SEGMENTS = 10
+MANY = 10  # times as many tasks, to see whether the cost is linear
+COSTED_TASKS = 4  # of a row of a configuration; the cost is linear in tasks
+REFERENCE = "lsf"  # whose actions raw physics and the vector environment repeat
+RUNS = {
+    **{name: {"estimator": name} for name in ("maml", REFERENCE, "lvc", "dice", "leave_one_out")},
+    "trpo": {"estimator": "maml", "outer_optimizer": "trpo"},
+    "promp": {"estimator": "lvc", "outer_epochs": 5, "inner_kl_coefficient": 5e-4},
+}
 
 
-def bench(threads: int) -> dict:
-    """Measures raw physics and the vector environment on the same actions, and meta-iterations.
+def bench(threads: int, configuration: Path | None = None) -> dict:
+    """Measures raw physics, the vector environment and whole meta-iterations in one run.
 
-    The first two take turns in short segments, so that whatever else the machine does slows both
-    alike. A meta-iteration is what `metarl train` repeats, with lsf and one Adam step.
+    A meta-iteration is what `metarl train` repeats: both rollouts, baselines, adaptation, meta-gradient and outer step.
+    Raw physics (mj_step in a loop over each simulation, frame_skip calls a step) and the vector environment repeat the
+    actions of the iterations with lsf and one Adam step, since the cost of physics depends on them. Everything that is
+    compared takes turns, so that whatever else the machine does slows all alike.
 
     Args:
-      threads: of both.
+      threads: of the machine, for all.
+      configuration: of the workflow; its training runs are costed on one thread.
 
     Returns:
-      raw_env_steps_per_second: frame_skip mj_step calls are one environment step.
-      vector_env_steps_per_second: the same simulations through `step`.
-      ratio_vector_to_raw: of the two.
-      iteration_env_steps_per_second: both rollouts, baselines, adaptation and meta-gradient.
-      ratio_iteration_to_raw: of it to raw physics.
-      trpo_iteration_env_steps_per_second, ratio_trpo_iteration_to_raw: the same with TRPO.
-      cost_trpo_to_adam: seconds of an iteration with TRPO over one with Adam.
+      raw_env_steps_per_second, vector_env_steps_per_second, ratio_vector_to_raw.
+      iteration_env_steps_per_second, ratio_iteration_to_raw: of lsf with one Adam step.
+      trpo_iteration_env_steps_per_second, ratio_trpo_iteration_to_raw: of maml with TRPO.
+      promp_iteration_env_steps_per_second, ratio_promp_iteration_to_raw: of lvc with five Adam steps.
+      cost_trpo_to_adam: an iteration of maml with TRPO over one with one Adam step.
+      cost_to_maml: an iteration of each estimator over one of maml, one Adam step each.
+      cost_of_ten_times_the_tasks: an iteration with them over one without.
+      first_iteration_seconds: of each run, with its compilation.
+      peak_memory_gib: of a process of `metarl train`.
+      core_hours: of one run of each environment and algorithm of the configuration, if one is given.
       settings, versions: what was run.
 
     Raises:
-      InputError: threads is not a positive integer.
+      InputError: threads is not a positive integer, or there is no such configuration.
     """
-    environment = make(ENVIRONMENT, TASKS, TRAJECTORIES, HORIZON, threads)
-    actions = np.random.default_rng(SEED).uniform(
-        -1.0, 1.0, (HORIZON, *environment.action_space.shape)
-    )
-    raw_segments = np.array_split(np.arange(environment.num_envs), SEGMENTS)
-    vector_segments = np.array_split(actions, SEGMENTS)
-    raw = vector = 0.0
-    for _ in range(REPEATS):
-        environment.reset(seed=SEED)
-        run_raw = raw_physics(environment, actions, threads)
-        for environments, steps in zip(raw_segments, vector_segments, strict=True):
-            raw += seconds(run_raw, environments)
-            vector += seconds(step_through, environment, steps)
-    count = REPEATS * HORIZON * environment.num_envs
-    iterations = iteration_throughput(threads)
-    return {
-        "raw_env_steps_per_second": count / raw,
-        "vector_env_steps_per_second": count / vector,
+    positive_integer("threads", threads)
+    rows = read_rows(configuration) if configuration else {}
+    iterations = measure_iterations(threads)
+    raw, vector = replay(iterations.pop("actions"), threads)
+    steps = 2 * TASKS * TRAJECTORIES * HORIZON
+    cost, first = iterations["seconds"], iterations["first"]
+    report = {
+        "raw_env_steps_per_second": steps / raw,
+        "vector_env_steps_per_second": steps / vector,
         "ratio_vector_to_raw": raw / vector,
-        "iteration_env_steps_per_second": iterations["adam"],
-        "ratio_iteration_to_raw": iterations["adam"] * raw / count,
-        "trpo_iteration_env_steps_per_second": iterations["trpo"],
-        "ratio_trpo_iteration_to_raw": iterations["trpo"] * raw / count,
-        "cost_trpo_to_adam": iterations["adam"] / iterations["trpo"],
+    }
+    for prefix, name in (("", REFERENCE), ("trpo_", "trpo"), ("promp_", "promp")):
+        report[f"{prefix}iteration_env_steps_per_second"] = steps / cost[name]
+        report[f"ratio_{prefix}iteration_to_raw"] = raw / cost[name]
+    report |= {
+        "cost_trpo_to_adam": cost["trpo"] / cost["maml"],
+        "cost_to_maml": {name: cost[name] / cost["maml"] for name in list(RUNS)[1:5]},
+        "cost_of_ten_times_the_tasks": cost["many"] / cost[REFERENCE],
+        "first_iteration_seconds": first,
+        "peak_memory_gib": peak_memory(threads),
+    }
+    if rows:
+        report["core_hours"] = core_hours(rows)
+    return report | {
         "settings": {
             "environment": ENVIRONMENT,
             "tasks": TASKS,
@@ -76,12 +98,8 @@ def bench(threads: int) -> dict:
             "cpus": os.cpu_count(),
             "repeats": REPEATS,
         },
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "gymnasium": gymnasium.__version__,
-            "mujoco": mujoco.__version__,
-        },
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in ("numpy", "gymnasium", "mujoco", "tensorflow")},
     }
 
 
@@ -124,36 +142,136 @@ def step_through(environment: MujocoVectorEnv, actions: np.ndarray) -> None:
         environment.step(action)
 
 
-def iteration_throughput(threads: int) -> dict[str, float]:
-    """Environment steps per second of whole meta-iterations with each outer optimizer, which take turns.
+def settings_of(name: str, tasks: int) -> TrainingSettings:
+    """A run of RUNS."""
+    return TrainingSettings(
+        environment=ENVIRONMENT, algorithm=name, seed=SEED, tasks=tasks, trajectories=TRAJECTORIES, horizon=HORIZON,
+        **RUNS[name],
+    )  # fmt: skip
 
-    The first iteration of each, which compiles, is left out.
+
+class Timed:
+    """A run's meta-iterations, with the time each takes.
+
+    Attributes:
+      first: seconds of the first iteration, which compiles.
+      spent: seconds of each later one.
     """
-    from metarl.estimators import (
-        estimator,  # TensorFlow takes seconds: not for this module's other half
-    )
-    from metarl.training import MetaIteration
 
-    runs, states, spent = {}, {}, {}
-    for optimizer in ("adam", "trpo"):
-        settings = TrainingSettings(
-            environment=ENVIRONMENT,
-            estimator="lsf",
-            algorithm="lsf",
-            seed=SEED,
-            tasks=TASKS,
-            trajectories=TRAJECTORIES,
-            horizon=HORIZON,
-            outer_optimizer=optimizer,
-        )
-        runs[optimizer] = MetaIteration(settings, estimator("lsf"), threads)
-        states[optimizer], *_ = runs[optimizer](runs[optimizer].start(), 0)
-        spent[optimizer] = 0.0
-    for number in range(1, REPEATS + 1):
-        for optimizer, iterate in runs.items():
-            started = time.perf_counter()
-            states[optimizer], *_ = iterate(states[optimizer], number)
-            states[optimizer].parameters.numpy()  # waits for the result
-            spent[optimizer] += time.perf_counter() - started
-    steps = REPEATS * 2 * TASKS * TRAJECTORIES * HORIZON
-    return {optimizer: steps / seconds for optimizer, seconds in spent.items()}
+    def __init__(self, settings: TrainingSettings, threads: int):
+        from metarl.estimators import estimator  # TensorFlow takes seconds: not for bad input
+        from metarl.training import MetaIteration
+
+        started = time.perf_counter()
+        self._iterate = MetaIteration(settings, estimator(settings.estimator), threads)
+        self._state, self._number = self._iterate.start(), 0
+        self.spent: list[float] = []
+        self.iterate()
+        self.first, self.spent = time.perf_counter() - started, []
+
+    def iterate(self) -> list[np.ndarray]:
+        """One iteration; returns the actions of its rollouts, [T, K * N, A] each."""
+        started = time.perf_counter()
+        self._state, _, rollouts, _ = self._iterate(self._state, self._number)
+        self._state.parameters.numpy()  # waits for the result
+        self.spent.append(time.perf_counter() - started)
+        self._number += 1
+        actions = [
+            np.concatenate([rollout.actions for rollout in step])
+            for step in zip(*rollouts, strict=True)
+        ]
+        return [x.reshape(-1, *x.shape[2:]).transpose(1, 0, 2) for x in actions]
+
+
+def measure_iterations(threads: int) -> dict:
+    """Seconds of an iteration of each run of RUNS and of `many` tasks, of their first ones, and REFERENCE's actions."""
+    timed = {name: Timed(settings_of(name, TASKS), threads) for name in RUNS}
+    timed["many"] = Timed(settings_of(REFERENCE, MANY * TASKS), threads)
+    recorded = []
+    for _, (name, run) in itertools.product(range(REPEATS), timed.items()):
+        actions = run.iterate()
+        if name == REFERENCE:
+            recorded += actions
+    return {
+        "seconds": {name: float(np.mean(run.spent)) for name, run in timed.items()},
+        "first": {name: run.first for name, run in timed.items()},
+        "actions": recorded,
+    }
+
+
+def replay(recorded: Sequence[np.ndarray], threads: int) -> tuple[float, float]:
+    """Seconds of raw physics and of the vector environment for an iteration's recorded actions, [T, K * N, A] each."""
+    environment = make(ENVIRONMENT, TASKS, TRAJECTORIES, HORIZON, threads)
+    raw = vector = 0.0
+    for actions in recorded:
+        environment.reset(seed=SEED)
+        actions = actions.clip(environment.action_space.low, environment.action_space.high)
+        run_raw = raw_physics(environment, actions, threads)
+        parts = (np.arange(environment.num_envs), np.arange(HORIZON))
+        for indices, steps in zip(*(np.array_split(x, SEGMENTS) for x in parts), strict=True):
+            raw += seconds(run_raw, indices)
+            vector += seconds(step_through, environment, actions[steps])
+    return raw / REPEATS, vector / REPEATS
+
+
+def peak_memory(threads: int) -> float:
+    """GiB that two iterations of `metarl train` with REFERENCE take, in a process of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        flags = {
+            "environment": ENVIRONMENT, "estimator": REFERENCE, "algorithm": REFERENCE, "iterations": 2,
+            "tasks": TASKS, "trajectories": TRAJECTORIES, "horizon": HORIZON, "threads": threads,
+            "output": f"{folder}/run.parquet", "policy": f"{folder}/run.npz", "checkpoints": folder,
+        }  # fmt: skip
+        words = [str(word) for key, value in flags.items() for word in (f"--{key}", value)]
+        command = [sys.executable, "-m", "metarl", "train", *words]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RunError("metarl train failed; run it by itself to see why")
+    return usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def read_rows(configuration: Path) -> dict[str, dict[str, TrainingSettings]]:
+    """The training runs of a configuration of the workflow: a row an environment and algorithm, of any seed.
+
+    Raises:
+      InputError: no such file, or no configuration.
+    """
+    import yaml
+
+    try:
+        config = yaml.safe_load(configuration.read_text())
+        return {
+            environment: {
+                algorithm: TrainingSettings(
+                    environment=environment, algorithm=algorithm, estimator=row["estimator"], **(settings | row.get("settings", {})),
+                )
+                for algorithm, row in config["algorithms"].items()
+            }
+            for environment, settings in config["environments"].items()
+        }  # fmt: skip
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{str(configuration)!r} is no configuration of the workflow ({error}); give one like config/paper.yaml"
+        ) from None
+
+
+def core_hours(rows: Mapping[str, Mapping[str, TrainingSettings]]) -> dict:
+    """Core-hours of one run: every environment with the first algorithm, and every algorithm relative to it.
+
+    Each is measured on one thread and COSTED_TASKS tasks; the relative costs in the first environment alone.
+    """
+
+    def hours(row: TrainingSettings) -> float:
+        run = Timed(dataclasses.replace(row, tasks=COSTED_TASKS), threads=1)
+        run.iterate()
+        return run.spent[0] * row.tasks / COSTED_TASKS * row.iterations / 3600.0
+
+    first = next(iter(rows))
+    algorithms = {name: hours(row) for name, row in rows[first].items()}
+    reference = next(iter(algorithms))
+    return {
+        "environments": {name: hours(row[reference]) for name, row in rows.items()},
+        "of_algorithm": reference,
+        "relative": {name: cost / algorithms[reference] for name, cost in algorithms.items()},
+    }

@@ -381,19 +381,23 @@ class Claims:
 
 @dataclass(frozen=True)
 class Bench:
-    """Measures throughput in one run: raw physics, the vector environment, whole meta-iterations."""
+    """Measures in one run: raw physics, the vector environment, whole meta-iterations, and what a scale costs."""
 
     output: Path
     """JSON file."""
     threads: int = os.cpu_count() or 1
-    """Threads of the physics."""
+    """Of the machine."""
+    configuration: Path | None = None
+    """Configuration of the workflow whose training runs are costed, in core-hours."""
 
     def run(self) -> None:
         load_tensorflow()
         from metarl.bench import bench
-        from metarl.storage import write_text
+        from metarl.storage import require_writable, write_text
 
-        write_text(json.dumps(bench(self.threads), indent=2) + "\n", self.output)
+        require_writable(self.output)
+        report = bench(self.threads, self.configuration)
+        write_text(json.dumps(report, indent=2) + "\n", self.output)
 
 
 COMMANDS = {
@@ -472,8 +476,8 @@ def main() -> None:
         print(usage())
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # One TensorFlow thread: the same bits on any machine load, and jobs side by side do not fight for cores.
-    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    # Always as many TensorFlow threads as a run has shards, whatever --threads says: the same bits on any machine.
+    os.environ["TF_NUM_INTRAOP_THREADS"], os.environ["TF_NUM_INTEROP_THREADS"] = "2", "1"
     try:
         name, rest = split_command(arguments)
         parse(name, rest).run()

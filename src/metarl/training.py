@@ -234,7 +234,15 @@ def bound_update(
     def fisher_of(
         chain: list[tf.Tensor], seen: list[Trajectories], vectors: tf.Tensor
     ) -> tf.Tensor:
-        per_task = meta_fisher_product(policy, chain, seen, settings.inner, vectors)
+        def of_task(task: tuple) -> tf.Tensor:
+            chain, seen, vector = tf.nest.map_structure(lambda x: x[None], task)
+            seen = [batch._replace(sample_size=batch.sample_size[0]) for batch in seen]
+            return meta_fisher_product(policy, chain, seen, settings.inner, vector)[0]
+
+        # task by task: two shards' batches at once would outgrow the processor's cache
+        tasks = vectors.shape[0]
+        seen = [batch._replace(sample_size=tf.repeat(batch.sample_size, tasks)) for batch in seen]
+        per_task = tf.map_fn(of_task, (chain, seen, vectors), fn_output_signature=vectors.dtype)
         return tf.reduce_mean(per_task, axis=0)
 
     @tf.function(jit_compile=True, autograph=False)

@@ -60,6 +60,22 @@ def hopper_alive(s):
     )
 
 
+def center_of_mass(s):
+    """Its position and velocity at the state after the step, in which Simulation computes neither."""
+    now = mujoco.MjData(s.model)
+    now.qpos[:], now.qvel[:] = s.data.qpos, s.data.qvel
+    mujoco.mj_forward(s.model, now)
+    jacobian = np.zeros((3, s.model.nv))
+    mujoco.mj_jacSubtreeCom(s.model, now, jacobian, 1)
+    masses = s.model.body_mass
+    center = sum(m * x for m, x in zip(masses, now.xipos, strict=True)) / masses.sum()
+    return center, jacobian @ now.qvel
+
+
+def finn_observation(s):
+    return [*s.data.qpos[1:], *s.data.qvel, *center_of_mass(s)[0]]
+
+
 DEFINITIONS = {  # file, frame skip, observation, reward, whether it goes on
     "AntDir": (
         "ant.xml", 5, ant_observation,
@@ -80,6 +96,16 @@ DEFINITIONS = {  # file, frame skip, observation, reward, whether it goes on
         "ant.xml", 5, ant_observation,
         lambda s: -abs(s.velocity[0] - s.task[0]) + 1.0 - 0.005 * s.cost + 0.05,
         lambda s: 0.2 <= s.data.qpos[2] <= 1.0,
+    ),
+    "HalfCheetahDir_finn2017": (
+        "half_cheetah.xml", 1, finn_observation,
+        lambda s: s.task[0] * center_of_mass(s)[1][0] - 0.05 * s.cost,
+        lambda s: True,
+    ),
+    "HalfCheetahVel_finn2017": (
+        "half_cheetah.xml", 1, finn_observation,
+        lambda s: -abs(center_of_mass(s)[1][0] - s.task[0]) - 0.05 * s.cost,
+        lambda s: True,
     ),
     "HumanoidDir2D": (
         "humanoid.xml", 5, humanoid_observation,
@@ -221,3 +247,17 @@ def test_task_distributions():
     numbers = tasks.uniform(draw, 4000, 2.0, 6.0)
     assert numbers.shape == (4000, 1) and 2.0 <= numbers.min() and numbers.max() < 6.0
     assert numbers.mean() == pytest.approx(4.0, abs=0.1)
+
+
+def test_starts_of_finn2017():
+    """0.01 N(0, 1) around the model's pose, 0.1 N(0, 1) in velocity: 4,000 draws a coordinate, within 5 standard errors."""
+    environment = make("HalfCheetahVel_finn2017", tasks=1, trajectories=4000, horizon=1)
+    environment.reset(seed=0)
+    for field, scale in (("qpos", 0.01), ("qvel", 0.1)):
+        offsets = environment.batch.bind(field) - (
+            environment.model.qpos0 if field == "qpos" else 0.0
+        )
+        np.testing.assert_allclose(offsets.mean(axis=0), 0.0, atol=5 * scale / 4000**0.5)
+        np.testing.assert_allclose(offsets.std(axis=0), scale, rtol=5 / 8000**0.5)
+    goals = environment.sample_tasks(np.random.default_rng(0), 4000)
+    assert 0.0 <= goals.min() < 0.01 and 1.99 < goals.max() < 2.0

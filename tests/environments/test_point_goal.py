@@ -50,6 +50,22 @@ def test_equals_a_naive_loop_and_freezes_at_the_goal():
     assert (rewards[1:][terminations[:-1]] == 0).all()
 
 
+def test_published_actions_are_ten_times_the_moves():
+    goals = np.array([[0.3, -0.2], [-0.45, 0.1]])
+    moves, published = (
+        make(name, tasks=2, trajectories=3, horizon=8)
+        for name in ("PointGoal", "PointGoal_finn2017")
+    )
+    assert (published.single_action_space.high == 1.0).all()
+    for environment in (moves, published):
+        environment.reset(seed=0, options={"tasks": goals})
+    for action in np.random.default_rng(1).normal(0.0, 1.0, (8, 6, 2)):
+        for first, second in zip(
+            moves.step(0.1 * action)[:3], published.step(action)[:3], strict=True
+        ):
+            np.testing.assert_allclose(first, second, rtol=1e-14)
+
+
 @pytest.mark.parametrize(("offset", "done"), [(0.0099, True), (0.0101, False)])
 def test_done_within_a_hundredth_in_both_coordinates(offset, done):
     environment = make("PointGoal", tasks=1, trajectories=1, horizon=2)

@@ -19,14 +19,20 @@ SIZES = {  # observation, action, task
     "HalfCheetahVel": (17, 6, 1),
     "HopperRandParams": (11, 3, 5 + 15 + 6 + 15),
     "HumanoidDir2D": (292, 17, 2),
+    "HalfCheetahDir_finn2017": (20, 6, 1),
+    "HalfCheetahVel_finn2017": (20, 6, 1),
     "PointGoal": (2, 2, 2),
+    "PointGoal_finn2017": (2, 2, 2),
     "SwimmerVel": (8, 2, 1),
     "Walker2DDir": (17, 6, 1),
     "Walker2DRandParams": (17, 6, 8 + 24 + 9 + 24),
     "Walker2DVel": (17, 6, 1),
 }
-FINN = ("AntVel", "PointGoal")
-PRESETS = {name: "finn2017" if name in FINN else "promp2018" for name in SIZES}
+PRESETS = {
+    **dict.fromkeys(SIZES, "promp2018"),
+    **{name: "finn2017" for name in SIZES if name.endswith("_finn2017") or name == "AntVel"},
+    "PointGoal": "metarl",
+}
 
 every_environment = pytest.mark.parametrize("name", NAMES)
 
@@ -62,7 +68,7 @@ def test_default_horizon_is_the_published_one(name, horizon):
 @every_environment
 def test_make_counts_environments(name):
     environment = make(name, tasks=2, trajectories=3, horizon=4)
-    assert type(environment).__name__ == name
+    assert environment.spec.id == f"metarl/{name}-v0"
     assert (environment.num_envs, environment.horizon) == (6, 4)
 
 
@@ -109,7 +115,7 @@ def test_start_states_depend_on_the_seed_alone(name):
     another_seed, _ = environment.reset(seed=4)
     for observations in (other_tasks, no_tasks, numpy_seed):
         np.testing.assert_array_equal(observations, first)
-    if name != "PointGoal":  # whose only start is the origin
+    if not name.startswith("PointGoal"):  # whose only start is the origin
         assert not (another_seed == first).all(axis=1).any()
         assert len(np.unique(first, axis=0)) == 4
 
@@ -246,3 +252,20 @@ def test_step_refuses_actions_of_another_shape(name):
     environment.reset(seed=0)
     with pytest.raises(InputError, match=r"shape \(2, 2\); they must be \(4, \d+\)"):
         environment.step(np.zeros((2, 2)))
+
+
+@every_environment
+def test_positions_are_the_bodys_and_belong_to_the_caller(name):
+    """Where the first numbers of qpos, or the point, are; a body that moves for a step changes them."""
+    environment = make(name, tasks=2, trajectories=1, horizon=3)
+    environment.reset(seed=0, options={"tasks": some_tasks(environment, 2)})
+    before = environment.positions
+    kept = before.copy()
+    environment.step(environment.action_space.high)
+    after = environment.positions
+    assert before.shape == after.shape == (2, 2 if name[:3] in ("Ant", "Poi", "Hum", "Swi") else 1)
+    np.testing.assert_array_equal(before, kept)
+    assert (after != before).any(axis=1).all()
+    if hasattr(environment, "batch"):
+        qpos = environment.batch.bind("qpos")
+        np.testing.assert_array_equal(after, qpos[:, : after.shape[1]])

@@ -22,7 +22,7 @@ class PointGoal(TaskVectorEnv):
       action_scale: the move of an action of 1.
     """
 
-    preset = "moves"
+    preset = "metarl"  # no published one
     task_size = 2
     action_scale = 1.0
 

@@ -1,0 +1,70 @@
+"""The archive of runs with published settings: what it keeps, and what it refuses."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metarl.errors import InputError
+from metarl.figures import tables
+from metarl.published import archive
+from metarl.storage import pack_arrays, write_bytes
+
+RUN = {"algorithm": "maml_trpo", "environment": "PointGoal_finn2017", "estimator": "maml"}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two seeds' files: seed s returns 10 k + s after inner step k; 1800 s and 5400 s of processor time."""
+    files = {"evaluations": [], "curves": [], "policies": [], "benchmarks": []}
+    for seed in range(2):
+        names = {kind: tmp_path / f"{kind}_{seed}" for kind in files}
+        steps = pd.DataFrame({"inner_step": [0, 1, 2], "task": 0})
+        steps.assign(**RUN, seed=seed, mean_return=10.0 * steps["inner_step"] + seed).to_parquet(
+            names["evaluations"]
+        )
+        curve = pd.DataFrame({"iteration": [0, 0], "inner_step": [0, 1], "mean_return": -1.0})
+        curve.assign(**RUN, seed=seed, sample_size=20, environment_steps=100).to_parquet(
+            names["curves"]
+        )
+        write_bytes(pack_arrays({"parameters": np.zeros(2)}, {"seed": seed}), names["policies"])
+        names["benchmarks"].write_text(f"s\tcpu_time\n99\t{1800 + 3600 * seed}\n")
+        for kind, path in names.items():
+            files[kind].append(path)
+    pd.DataFrame({"x": [0.5]}).to_parquet(tmp_path / "paths")
+    published = {"published_returns": (1.0, 2.0, 3.0), "published_deviations": (0.1, 0.1, 0.2)}
+    return files | published | {"paths": tmp_path / "paths", "source": "a paper"}
+
+
+def test_keeps_returns_curves_paths_and_where_they_came_from(files, tmp_path):
+    archive(**files, output=tmp_path / "kept")
+    stem = tmp_path / "kept" / RUN["environment"]
+    returns = tables.read(tables.PUBLISHED, [f"{stem}_returns.parquet"])
+    step = returns["inner_step"]
+    np.testing.assert_array_equal(returns["mean_return"], 10.0 * step + returns["seed"])
+    np.testing.assert_array_equal(returns["published_return"], 1.0 + step)
+    np.testing.assert_array_equal(returns["published_deviation"], np.where(step == 2, 0.2, 0.1))
+    assert len(tables.read(tables.TRAINING, [f"{stem}_curves.parquet"])) == 4
+    assert pd.read_parquet(f"{stem}_paths.parquet")["x"].tolist() == [0.5]
+    described = json.loads((tmp_path / "kept" / f"{RUN['environment']}.json").read_text())
+    assert described["core_hours"] == [0.5, 1.5]
+    assert described["settings"] == [{"seed": 0}, {"seed": 1}]
+    assert {"mujoco", "tensorflow", "python"} <= set(described["versions"])
+    assert described["machine"]["cores"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda files: files["curves"].pop(), "seeds"),
+        (lambda files: files.update(published_returns=(1.0,)), "3 numbers, one an inner step"),
+        (lambda files: files["benchmarks"][0].write_text("s\n1\n"), "no cpu_time"),
+        (lambda files: files["benchmarks"][0].unlink(), "no cpu_time"),
+    ],
+)
+def test_refuses_what_does_not_belong_together(files, tmp_path, change, message):
+    change(files)
+    with pytest.raises(InputError, match=message):
+        archive(**files, output=tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
