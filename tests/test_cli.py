@@ -189,7 +189,7 @@ def test_a_run_that_cannot_go_on(folder):
     finished = real_command(f"{TRAIN} --inner-learning-rate 3e38 --averaging trajectories")
     assert finished.returncode == 1
     assert finished.stdout == ""
-    assert_one_line(finished.stderr, "task 0, trajectory 0, step 0: the action is not finite")
+    assert_one_line(finished.stderr, "task 1, trajectory 0, step 0: the action is not finite")
     assert contents(folder) == before
 
 

@@ -54,7 +54,7 @@ def command(folder: Path, threads: int, iterations: int) -> list[str]:
         "--algorithm": "leave_one_out",
         "--seed": "5",
         "--iterations": str(iterations),
-        "--tasks": "2",
+        "--tasks": "4",  # two shards
         "--trajectories": "2",
         "--horizon": "8",
         "--outer-epochs": "2",
@@ -267,6 +267,50 @@ def test_later_epochs_are_off_policy_and_finite(name):
         state = training.outer_start(initial + shift, SETTINGS)
         norms.append(float(update(state, [batches])[1].gradient_norm))
     assert all(math.isfinite(norm) and norm > 0 for norm in norms) and norms[0] != norms[1]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "trpo"])
+def test_shards_make_the_step_of_all_tasks_together(optimizer):
+    """Two shards of two tasks against one of four, in float32; one shard alone steps elsewhere."""
+    settings = dataclasses.replace(
+        SETTINGS, tasks=4, estimator="lsf", outer_optimizer=optimizer, outer_epochs=1, inner_kl_coefficient=0.0,
+    )  # fmt: skip
+    sampler = training.make_sampler(settings, threads=1)
+    initial = sampler.policy.initial_parameters(generator(0, "initial"))
+    tasks = sampler.environment.sample_tasks(generator(0, "tasks"), settings.tasks)
+    entry = CATALOGUE["lsf"]
+    batches, _ = training.adaptation_chain(
+        sampler, training.bound_adapt(sampler.policy, entry, settings), settings,
+        initial.astype(np.float32), tasks, [0.1], "rollout",
+    )  # fmt: skip
+    halves = [
+        [
+            tf.nest.map_structure(lambda x, part=part: x[part] if x.shape.rank else x, each)
+            for each in batches
+        ]
+        for part in (slice(0, 2), slice(2, 4))
+    ]
+    update = training.bound_update(sampler.policy, entry, settings)
+    start = training.outer_start(initial, settings)
+    whole, cut = (
+        update(start, shards)[0].parameters - start.parameters for shards in ([batches], halves)
+    )
+    np.testing.assert_allclose(cut, whole, rtol=2e-3, atol=1e-6)
+    half = dataclasses.replace(settings, tasks=2)
+    alone = training.bound_update(sampler.policy, entry, half)(start, halves[:1])[0]
+    assert np.abs(alone.parameters - start.parameters - whole).max() > 1e-4
+
+
+def test_a_failure_names_the_task_among_all(monkeypatch):
+    """The second of the second shard's two tasks is the fourth of all."""
+    iterate = training.MetaIteration(dataclasses.replace(SETTINGS, tasks=4), CATALOGUE["lvc"], 1)
+
+    def fail(*arguments):
+        raise PhysicsError(task=1, trajectory=2, step=4, reason="planted")
+
+    monkeypatch.setattr(iterate.samplers[1], "collect", fail)
+    with pytest.raises(PhysicsError, match="task 3, trajectory 2, step 4: planted"):
+        iterate(iterate.start(), 0)
 
 
 def test_evaluation_reproduces_the_training_return(trained, tmp_path):

@@ -16,7 +16,7 @@ import tensorflow as tf
 from metarl import checkpoints, environments
 from metarl.adaptation import adapt
 from metarl.advantages import trajectories
-from metarl.environments.vector import positive_integer
+from metarl.environments.vector import PhysicsError, positive_integer
 from metarl.errors import RunError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import (
@@ -385,10 +385,14 @@ class MetaIteration:
         learning_rates = [settings.inner_learning_rate] * settings.inner_steps
 
         def chain(shard: int) -> tuple[list[Trajectories], list[Rollout]]:
-            return adaptation_chain(
-                self.samplers[shard], self.adapt, settings, theta, np.split(tasks, len(self.samplers))[shard],
-                learning_rates, "rollout", number, shard,
-            )  # fmt: skip
+            mine = np.split(tasks, len(self.samplers))[shard]
+            try:
+                return adaptation_chain(
+                    self.samplers[shard], self.adapt, settings, theta, mine, learning_rates, "rollout", number, shard,
+                )  # fmt: skip
+            except PhysicsError as error:  # whose task counts from the shard's first
+                task = shard * len(mine) + error.task
+                raise PhysicsError(task, error.trajectory, error.step, error.reason) from error
 
         shards, rollouts = zip(*self.across(chain, range(len(self.samplers))), strict=True)
         measures = []

@@ -25,6 +25,7 @@ class PhysicsError(RunError):
       task: the task's index, in [0, K).
       trajectory: the trajectory's index within the task, in [0, N).
       step: the step that failed, in [0, T).
+      reason: what failed.
     """
 
     def __init__(self, task: int, trajectory: int, step: int, reason: str):
@@ -32,6 +33,7 @@ class PhysicsError(RunError):
         self.task = task
         self.trajectory = trajectory
         self.step = step
+        self.reason = reason
 
 
 def positive_integer(name: str, value: int) -> int:
