@@ -32,7 +32,8 @@ def files(tmp_path):
         names["benchmarks"].write_text(f"s\tcpu_time\n99\t{1800 + 3600 * seed}\n")
         for kind, path in names.items():
             files[kind].append(path)
-    pd.DataFrame({"x": [0.5]}).to_parquet(tmp_path / "paths")
+    first = {"seed": 0, "task": 0, "inner_step": 0, "trajectory": 0, "step": 1, "x": 0.5}
+    pd.DataFrame([RUN | first]).to_parquet(tmp_path / "paths")
     published = {"published_returns": (1.0, 2.0, 3.0), "published_deviations": (0.1, 0.1, 0.2)}
     return files | published | {"paths": tmp_path / "paths", "source": "a paper"}
 
@@ -61,6 +62,7 @@ def test_keeps_returns_curves_paths_and_where_they_came_from(files, tmp_path):
         (lambda files: files.update(published_returns=(1.0,)), "3 numbers, one an inner step"),
         (lambda files: files["benchmarks"][0].write_text("s\n1\n"), "no cpu_time"),
         (lambda files: files["benchmarks"][0].unlink(), "no cpu_time"),
+        (lambda files: files["paths"].unlink(), "no such file"),
     ],
 )
 def test_refuses_what_does_not_belong_together(files, tmp_path, change, message):

@@ -30,8 +30,9 @@ SEGMENTS = 10
 MANY = 10  # times as many tasks, to see whether the cost is linear
 COSTED_TASKS = 4  # of a row of a configuration; the cost is linear in tasks
 REFERENCE = "lsf"  # whose actions raw physics and the vector environment repeat
+ESTIMATORS = ("maml", REFERENCE, "lvc", "dice", "leave_one_out")
 RUNS = {
-    **{name: {"estimator": name} for name in ("maml", REFERENCE, "lvc", "dice", "leave_one_out")},
+    **{name: {"estimator": name} for name in ESTIMATORS},
     "trpo": {"estimator": "maml", "outer_optimizer": "trpo"},
     "promp": {"estimator": "lvc", "outer_epochs": 5, "inner_kl_coefficient": 5e-4},
 }
@@ -81,7 +82,7 @@ def bench(threads: int, configuration: Path | None = None) -> dict:
         report[f"ratio_{prefix}iteration_to_raw"] = raw / cost[name]
     report |= {
         "cost_trpo_to_adam": cost["trpo"] / cost["maml"],
-        "cost_to_maml": {name: cost[name] / cost["maml"] for name in list(RUNS)[1:5]},
+        "cost_to_maml": {name: cost[name] / cost["maml"] for name in ESTIMATORS if name != "maml"},
         "cost_of_ten_times_the_tasks": cost["many"] / cost[REFERENCE],
         "first_iteration_seconds": first,
         "peak_memory_gib": peak_memory(threads),

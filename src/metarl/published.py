@@ -52,6 +52,7 @@ def archive(
     """
     returns = tables.read_some(tables.EVALUATION, evaluations)
     training = tables.read_some(tables.TRAINING, curves)
+    tables.read_some(tables.PATHS, [paths])
     names = sorted({*returns["environment"], *training["environment"]})
     require(len(names) == 1, "the files' environment", ", ".join(names), "files of one environment")
     require(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from metarl import environments
 from metarl.errors import InputError
@@ -97,8 +97,15 @@ class TrainingSettings:
             raise InputError(
                 f"unknown environment {self.environment!r}; choose one of {', '.join(environments.NAMES)}"
             )
-        if self.averaging not in ("steps", "trajectories"):
-            raise InputError(f"averaging is {self.averaging!r}; choose 'steps' or 'trajectories'")
+        for name, words in (
+            ("averaging", Averaging),
+            ("state_weighting", StateWeighting),
+            ("activation", Activation),
+            ("outer_optimizer", OuterOptimizer),
+        ):
+            choices = " or ".join(map(repr, get_args(words)))
+            if getattr(self, name) not in get_args(words):
+                raise InputError(f"{name} is {getattr(self, name)!r}; choose {choices}")
         for name in (
             "iterations",
             "tasks",
@@ -124,16 +131,6 @@ class TrainingSettings:
         for name in ("inner_kl_coefficient", "inner_kl_target"):
             value = getattr(self, name)
             require(math.isfinite(value) and value >= 0, name, value, "a number >= 0")
-        if self.state_weighting not in ("discounted", "uniform"):
-            raise InputError(
-                f"state_weighting is {self.state_weighting!r}; choose 'discounted' or 'uniform'"
-            )
-        if self.activation not in ("tanh", "relu"):
-            raise InputError(f"activation is {self.activation!r}; choose 'tanh' or 'relu'")
-        if self.outer_optimizer not in ("adam", "trpo"):
-            raise InputError(
-                f"outer_optimizer is {self.outer_optimizer!r}; choose 'adam' or 'trpo'"
-            )
         if self.outer_optimizer == "trpo":
             given = (self.outer_epochs, self.inner_kl_coefficient)
             allowed = "1 and 0: trpo takes one step and has a trust region of its own"

@@ -1,20 +1,17 @@
 """HalfCheetah tasks of Finn et al. 2017: run in a direction, or at a velocity, of the body's centre of mass."""
 
-from abc import abstractmethod
-
 import mujoco
 import numpy as np
 from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 
 from metarl.environments import tasks
-from metarl.environments.mujoco_batch import MujocoVectorEnv
+from metarl.environments.half_cheetah import HalfCheetah, HalfCheetahDir, HalfCheetahVel
 
 POSITION_NOISE = 0.01
 VELOCITY_NOISE = 0.1
-CONTROL_COST = 0.05
 
 
-class FinnHalfCheetah(MujocoVectorEnv):
+class FinnHalfCheetah(HalfCheetah):
     """The half-cheetah of cbfinn/maml_rl that both task distributions share.
 
     Follows the files rllab/envs/mujoco/half_cheetah_env_rand_direc.py, half_cheetah_env_rand.py and mujoco_env.py there.
@@ -31,8 +28,6 @@ class FinnHalfCheetah(MujocoVectorEnv):
     """
 
     preset = "finn2017"
-    task_size = 1
-    model_file = "half_cheetah.xml"
     frame_skip = 1
     observation_size = 20
     stage = mujoco.mjtStage.mjSTAGE_VEL
@@ -58,38 +53,20 @@ class FinnHalfCheetah(MujocoVectorEnv):
     def _observe(self) -> np.ndarray:
         return np.concatenate([self._qpos[:, 1:], self._qvel, self._centers], axis=1)
 
-    def _reward(self, previous_qpos: np.ndarray, controls: np.ndarray) -> np.ndarray:
-        running = self._running_reward(self._center_velocities[:, 0])
-        return running - CONTROL_COST * np.square(controls).sum(axis=1)
-
-    def _terminate(self) -> np.ndarray:
-        return np.zeros(self.num_envs, bool)
-
-    @abstractmethod
-    def _running_reward(self, velocities: np.ndarray) -> np.ndarray:
-        """The task's reward [num_envs] for forward velocities [num_envs]."""
+    def _forward_velocities(self, previous_qpos: np.ndarray) -> np.ndarray:
+        return self._center_velocities[:, 0]
 
 
-class FinnHalfCheetahDir(FinnHalfCheetah):
+class FinnHalfCheetahDir(FinnHalfCheetah, HalfCheetahDir):
     """Run forwards (task +1) or backwards (task -1): running reward = task * velocity.
 
     One more deviation: maml_rl draws directions independently; here an even number of tasks has as many of each.
     """
 
-    def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
-        """Directions +1 and -1, [count, 1], in random order; as many of each if count is even."""
-        return tasks.directions(generator, count)
 
-    def _running_reward(self, velocities: np.ndarray) -> np.ndarray:
-        return self._environment_tasks[:, 0] * velocities
-
-
-class FinnHalfCheetahVel(FinnHalfCheetah):
+class FinnHalfCheetahVel(FinnHalfCheetah, HalfCheetahVel):
     """Run at a goal velocity, U[0, 2]: running reward = -|velocity - task|."""
 
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
         """Goal velocities, [count, 1]."""
         return tasks.uniform(generator, count, 0.0, 2.0)
-
-    def _running_reward(self, velocities: np.ndarray) -> np.ndarray:
-        return -np.abs(velocities - self._environment_tasks[:, 0])

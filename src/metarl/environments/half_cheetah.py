@@ -47,8 +47,12 @@ class HalfCheetah(MujocoVectorEnv):
         return np.concatenate([self._qpos[:, 1:], self._qvel], axis=1)
 
     def _reward(self, previous_qpos: np.ndarray, controls: np.ndarray) -> np.ndarray:
-        velocities = (self._qpos[:, 0] - previous_qpos[:, 0]) / self.seconds_per_step
-        return self._running_reward(velocities) - CONTROL_COST * np.square(controls).sum(axis=1)
+        running = self._running_reward(self._forward_velocities(previous_qpos))
+        return running - CONTROL_COST * np.square(controls).sum(axis=1)
+
+    def _forward_velocities(self, previous_qpos: np.ndarray) -> np.ndarray:
+        """Of the step from previous_qpos [num_envs, nq]: [num_envs]."""
+        return (self._qpos[:, 0] - previous_qpos[:, 0]) / self.seconds_per_step
 
     def _terminate(self) -> np.ndarray:
         return np.zeros(self.num_envs, bool)
