@@ -271,9 +271,12 @@ def test_later_epochs_are_off_policy_and_finite(name):
 
 @pytest.mark.parametrize("optimizer", ["adam", "trpo"])
 def test_shards_make_the_step_of_all_tasks_together(optimizer):
-    """Two shards of two tasks against one of four, in float32; one shard alone steps elsewhere."""
+    """Two shards of two tasks against one of four, in float32; one shard alone steps elsewhere.
+
+    A linear policy: its Fisher matrix is so well conditioned that conjugate gradient does not magnify the rounding.
+    """
     settings = dataclasses.replace(
-        SETTINGS, tasks=4, estimator="lsf", outer_optimizer=optimizer, outer_epochs=1, inner_kl_coefficient=0.0,
+        SETTINGS, tasks=4, hidden_sizes=(), estimator="lsf", outer_optimizer=optimizer, outer_epochs=1, inner_kl_coefficient=0.0,
     )  # fmt: skip
     sampler = training.make_sampler(settings, threads=1)
     initial = sampler.policy.initial_parameters(generator(0, "initial"))
@@ -295,10 +298,12 @@ def test_shards_make_the_step_of_all_tasks_together(optimizer):
     whole, cut = (
         update(start, shards)[0].parameters - start.parameters for shards in ([batches], halves)
     )
-    np.testing.assert_allclose(cut, whole, rtol=2e-3, atol=1e-6)
+    # rounding alone gave 2e-4 to 4e-4 of the step, for the same tasks in other orders too
+    assert np.linalg.norm(cut - whole) < 2e-3 * np.linalg.norm(whole)
     half = dataclasses.replace(settings, tasks=2)
     alone = training.bound_update(sampler.policy, entry, half)(start, halves[:1])[0]
-    assert np.abs(alone.parameters - start.parameters - whole).max() > 1e-4
+    elsewhere = alone.parameters - start.parameters - whole
+    assert np.linalg.norm(elsewhere) > 1e-2 * np.linalg.norm(whole)
 
 
 def test_a_failure_names_the_task_among_all(monkeypatch):
