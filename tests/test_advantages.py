@@ -63,8 +63,9 @@ def naive_baseline(observations, mask, targets) -> np.ndarray:
 
 def predicted(observations, mask, targets) -> np.ndarray:
     """The fitted baseline on what it was fitted on."""
-    coefficients = linear_feature_baseline(baseline_features(observations, mask), mask, targets)
-    return (baseline_features(observations, mask) @ coefficients.numpy()).reshape(mask.shape)
+    features = baseline_features(observations, mask)
+    coefficients = linear_feature_baseline(features, mask, targets)
+    return (features.numpy() @ coefficients.numpy()).reshape(mask.shape)
 
 
 def naive_advantages(rollout: Rollout, discount: float, gae_lambda: float, values=None):
@@ -165,9 +166,8 @@ def test_a_baseline_from_elsewhere_enters_as_it_is(rollout):
     returns_to_go = discounted_sums(other.rewards.astype(float), 0.99)
     features = baseline_features(other.observations, other.mask)
     coefficients = linear_feature_baseline(features, other.mask, returns_to_go).numpy()
-    values = (baseline_features(rollout.observations, rollout.mask) @ coefficients).reshape(
-        rollout.mask.shape
-    )
+    features = baseline_features(rollout.observations, rollout.mask).numpy()
+    values = (features @ coefficients).reshape(rollout.mask.shape)
     found = naive_advantages(rollout, 0.99, 0.9, values)
     scales, *_ = naive_advantages(other, 0.99, 0.9)
     for k in range(TASKS):

@@ -14,9 +14,10 @@ import pytest
 import tensorflow as tf
 
 from metarl import checkpoints, training
+from metarl.adaptation import inner_gradient
 from metarl.environments import PhysicsError
 from metarl.errors import InputError
-from metarl.estimators import CATALOGUE
+from metarl.estimators import CATALOGUE, meta_gradient
 from metarl.evaluation import evaluate, load_policy
 from metarl.randomness import generator
 from metarl.settings import TrainingSettings
@@ -267,6 +268,36 @@ def test_later_epochs_are_off_policy_and_finite(name):
         state = training.outer_start(initial + shift, SETTINGS)
         norms.append(float(update(state, [batches])[1].gradient_norm))
     assert all(math.isfinite(norm) and norm > 0 for norm in norms) and norms[0] != norms[1]
+
+
+@pytest.mark.parametrize("name", ["unbiased_baseline", "leave_one_out", "lvc"])
+def test_tasks_one_by_one_make_the_meta_gradient_of_all_at_once(name):
+    """In float32, by its norm; without the other tasks' value, b of unbiased_baseline would be 0."""
+    settings = dataclasses.replace(SETTINGS, tasks=3, inner_kl_coefficient=0.0)
+    sampler = training.make_sampler(settings, threads=1)
+    initial = sampler.policy.initial_parameters(generator(0, "initial")).astype(np.float32)
+    tasks = sampler.environment.sample_tasks(generator(0, "tasks"), settings.tasks)
+    entry, policy = CATALOGUE[name], sampler.policy
+    batches, _ = training.adaptation_chain(
+        sampler, training.bound_adapt(policy, entry, settings), settings, initial, tasks, [0.1], "rollout",
+    )  # fmt: skip
+    found = training.bound_update(policy, entry, settings)(
+        training.outer_start(initial, settings), [batches]
+    )[1].gradient_norm
+
+    def outer_gradient(parameters, batch):
+        return inner_gradient(policy, parameters, batch, settings.averaging)
+
+    def norm(value_baseline):
+        theta = training.every_task(tf.constant(initial), settings.tasks)
+        estimates = meta_gradient(
+            policy, entry, theta, batches, settings.inner, outer_gradient, value_baseline
+        )
+        return float(tf.norm(tf.reduce_mean(estimates, axis=0)))
+
+    assert float(found) == pytest.approx(norm(None), rel=1e-4)
+    if name == "unbiased_baseline":
+        assert norm(tf.zeros(settings.tasks)) > 1.1 * norm(None)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "trpo"])

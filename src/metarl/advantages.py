@@ -25,21 +25,22 @@ def discounted_sums(x: np.ndarray, factor: float) -> np.ndarray:
     return sums
 
 
-def baseline_features(observations: np.ndarray, mask: np.ndarray) -> np.ndarray:
+@tf.function(jit_compile=True, autograph=False)
+def baseline_features(observations: np.ndarray, mask: np.ndarray) -> tf.Tensor:
     """Features of state and time (Duan et al. 2016, appendix), float64 [K, N * T, 2 O + 4], 0 where the mask is 0.
 
     Observation clipped to [-10, 10], its square, t/100 and its square and cube, 1.
     """
     tasks, rows, horizon = mask.shape
-    clipped = np.clip(observations, -10.0, 10.0).astype(np.float64)
-    time = np.broadcast_to(np.arange(horizon)[:, None] / 100.0, (tasks, rows, horizon, 1))
-    features = np.concatenate(
-        [clipped, clipped**2, time, time**2, time**3, np.ones_like(time)], axis=-1
-    )
-    return (features * mask[..., None]).reshape(tasks, rows * horizon, -1)
+    clipped = tf.cast(tf.clip_by_value(observations, -10.0, 10.0), tf.float64)
+    powers = tf.constant((np.arange(horizon)[:, None] / 100.0) ** [1, 2, 3, 0])
+    time = tf.broadcast_to(powers, [tasks, rows, horizon, 4])
+    features = tf.concat([clipped, clipped**2, time], axis=-1)
+    features *= tf.cast(mask, tf.float64)[..., None]
+    return tf.reshape(features, [tasks, rows * horizon, -1])
 
 
-def least_squares(features: np.ndarray, targets: np.ndarray) -> tf.Tensor:
+def least_squares(features: tf.Tensor, targets: np.ndarray) -> tf.Tensor:
     """Coefficients [K, F, 1] of the fit of `targets` [K, M, 1] on `features` [K, M, F], with a ridge of 1e-5."""
     # TensorFlow's kernels rather than BLAS: their bits do not depend on the number of threads.
     gram = tf.matmul(features, features, transpose_a=True)
@@ -49,7 +50,7 @@ def least_squares(features: np.ndarray, targets: np.ndarray) -> tf.Tensor:
 
 
 def linear_feature_baseline(
-    features: np.ndarray, mask: np.ndarray, targets: np.ndarray
+    features: tf.Tensor, mask: np.ndarray, targets: np.ndarray
 ) -> tf.Tensor:
     """The linear feature baseline's coefficients [K, F, 1]: `targets` [K, N, T] on `baseline_features`, per task."""
     return least_squares(features, (targets * mask).reshape(*features.shape[:2], 1))
@@ -86,7 +87,7 @@ class Baseline(NamedTuple):
 
 
 def unscaled(
-    rollout: Rollout, features: np.ndarray, settings: AdvantageSettings, coefficients: tf.Tensor
+    rollout: Rollout, features: tf.Tensor, settings: AdvantageSettings, coefficients: tf.Tensor
 ) -> Signals:
     """Generalized advantage estimates of a rollout under a fitted baseline, before division by sigma."""
     discount = settings.discount
@@ -102,7 +103,7 @@ def unscaled(
 
 
 def fitted(
-    rollout: Rollout, features: np.ndarray, settings: AdvantageSettings
+    rollout: Rollout, features: tf.Tensor, settings: AdvantageSettings
 ) -> tuple[Baseline, Signals]:
     """The baseline and the scale of a rollout's own tasks, and its signals under them."""
     mask = rollout.mask.astype(np.float64)

@@ -33,7 +33,7 @@ class Rollout(NamedTuple):
 
 
 class Sampler:
-    """Collects rollouts; owns the environment and the compiled acting function.
+    """Collects rollouts; owns the environment.
 
     Args:
       environment: a `metarl` vector environment of K x N simulations.
@@ -52,13 +52,6 @@ class Sampler:
         self.environment = environment
         self.policy = policy
         self.shape = (tasks, environment.num_envs // tasks, horizon)
-        self._act = tf.function(self._draw, jit_compile=True, autograph=False)
-
-    def _draw(
-        self, parameters: tf.Tensor, observations: tf.Tensor, noise: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        mean, log_std = self.policy.outputs(parameters, observations)
-        return mean + tf.exp(log_std) * noise, mean, log_std[:, :1]
 
     def collect(
         self, parameters: tf.Tensor, tasks: np.ndarray, generator: np.random.Generator
@@ -78,6 +71,7 @@ class Sampler:
         observations = np.empty((*self.shape, observation_size), np.float32)
         actions, means = (np.empty((*self.shape, action_size), np.float32) for _ in range(2))
         rewards, mask = np.zeros(self.shape, np.float32), np.zeros(self.shape, np.float32)
+        parameters = np.asarray(parameters)
         start, _ = self.environment.reset(
             seed=int(generator.integers(2**31)), options={"tasks": tasks}
         )
@@ -86,15 +80,12 @@ class Sampler:
         alive = np.ones((tasks_count, rows), bool)
         for t in range(horizon):
             observations[:, :, t] = observation
-            action, mean, log_std = self._act(parameters, observation, noise[t])
+            action, mean = self.policy.act(parameters, observation, noise[t])
             actions[:, :, t], means[:, :, t] = action, mean
-            after, reward, terminated, _, _ = self.environment.step(
-                actions[:, :, t].reshape(-1, action_size)
-            )
+            after, reward, terminated, _, _ = self.environment.step(action.reshape(-1, action_size))
             mask[:, :, t] = alive
             rewards[:, :, t] = alive * reward.reshape(tasks_count, rows)
             alive &= ~terminated.reshape(tasks_count, rows)
             observation = after.astype(np.float32).reshape(tasks_count, rows, observation_size)
-        # the same in every state
-        log_stds = np.broadcast_to(log_std.numpy()[:, :, None], means.shape)
+        log_stds = np.broadcast_to(parameters[:, None, None, -action_size:], means.shape)
         return Rollout(observations, actions, rewards, mask, (means, log_stds))

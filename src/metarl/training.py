@@ -25,6 +25,7 @@ from metarl.estimators.algebra import (
     inner_step,
     leave_one_out_ratios,
 )
+from metarl.estimators.catalogue import other_tasks_mean
 from metarl.outer_optimizers import (
     AdamState,
     adam,
@@ -42,7 +43,7 @@ from metarl.randomness import generator
 from metarl.rollouts import Rollout, Sampler
 from metarl.settings import TrainingSettings
 from metarl.storage import pack_arrays, require_writable, write_bytes, write_parquet
-from metarl.trajectories import Trajectories
+from metarl.trajectories import Trajectories, step_weights
 
 SHARDS = 2  # equal parts of the tasks, where they can be cut
 
@@ -132,6 +133,26 @@ def adaptation_chain(
     return batches, rollouts
 
 
+def task_by_task(function: Callable[..., tf.Tensor], *arguments) -> tf.Tensor:
+    """function(*arguments), one task after another, inside compiled code: [K, ...].
+
+    A task's batch and its activations stay in the processor's cache, where those of all tasks would not.
+
+    Args:
+      function: from arguments of one task, whose tensors have a leading axis of 1, to a tensor [1, ...].
+      *arguments: structures of tensors with a leading axis of K, the first of them a tensor; scalars go to each task.
+    """
+
+    def of_task(task: tf.Tensor) -> tf.Tensor:
+        mine = tf.nest.map_structure(
+            lambda x: tf.gather(x, task)[None] if x.shape.rank else x, arguments
+        )
+        return function(*mine)[0]
+
+    first = arguments[0]
+    return tf.map_fn(of_task, tf.range(first.shape[0]), fn_output_signature=first.dtype)
+
+
 def bound_adapt(
     policy: GaussianMLPPolicy, entry: Estimator, settings: TrainingSettings
 ) -> Callable:
@@ -142,7 +163,11 @@ def bound_adapt(
         parameters: tf.Tensor, batch: Trajectories, learning_rate: tf.Tensor
     ) -> tf.Tensor:
         inner = settings.inner._replace(learning_rate=learning_rate)
-        return adapt(policy, parameters, entry.inner_loss(policy, parameters, batch), inner)
+
+        def of_task(parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
+            return adapt(policy, parameters, entry.inner_loss(policy, parameters, batch), inner)
+
+        return task_by_task(of_task, parameters, batch)
 
     return compiled_adapt
 
@@ -211,16 +236,24 @@ def bound_update(
             share = inner_kl_coefficients[number] / settings.inner_steps
             return share * kl_gradient(policy, parameters, batch)
 
-        per_task = meta_gradient(
-            policy,
-            entry,
-            parameters,
-            batches,
-            settings.inner,
-            outer_gradient,
-            inner_penalty=inner_penalty if settings.inner_kl_coefficient > 0 else None,
-        )
-        return tf.reduce_mean(per_task, axis=0)
+        def of_task(
+            parameters: tf.Tensor, batches: list[Trajectories], value_baseline: tf.Tensor
+        ) -> tf.Tensor:
+            return meta_gradient(
+                policy,
+                entry,
+                parameters,
+                batches,
+                settings.inner,
+                outer_gradient,
+                value_baseline,
+                inner_penalty if settings.inner_kl_coefficient > 0 else None,
+            )
+
+        outer_batch = batches[-1]
+        values = step_weights(outer_batch, settings.averaging) * outer_batch.score_rewards
+        others = other_tasks_mean(tf.reduce_sum(values, axis=[1, 2]))  # whom of_task does not see
+        return tf.reduce_mean(task_by_task(of_task, parameters, batches, others), axis=0)
 
     @tf.function(jit_compile=True, autograph=False)
     def chain_of(
@@ -234,22 +267,22 @@ def bound_update(
     def fisher_of(
         chain: list[tf.Tensor], seen: list[Trajectories], vectors: tf.Tensor
     ) -> tf.Tensor:
-        def of_task(task: tuple) -> tf.Tensor:
-            chain, seen, vector = tf.nest.map_structure(lambda x: x[None], task)
-            seen = [batch._replace(sample_size=batch.sample_size[0]) for batch in seen]
-            return meta_fisher_product(policy, chain, seen, settings.inner, vector)[0]
+        def of_task(
+            vector: tf.Tensor, chain: list[tf.Tensor], seen: list[Trajectories]
+        ) -> tf.Tensor:
+            return meta_fisher_product(policy, chain, seen, settings.inner, vector)
 
-        # task by task: two shards' batches at once would outgrow the processor's cache
-        tasks = vectors.shape[0]
-        seen = [batch._replace(sample_size=tf.repeat(batch.sample_size, tasks)) for batch in seen]
-        per_task = tf.map_fn(of_task, (chain, seen, vectors), fn_output_signature=vectors.dtype)
-        return tf.reduce_mean(per_task, axis=0)
+        return tf.reduce_mean(task_by_task(of_task, vectors, chain, seen), axis=0)
 
     @tf.function(jit_compile=True, autograph=False)
     def measure_of(parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
-        *inner_batches, outer_batch = batches
-        moved, _ = inner_chain(policy, entry, parameters, inner_batches, settings.inner)
-        return tf.stack(surrogate_and_kl(policy, moved[-1], outer_batch, settings.averaging))
+        def of_task(parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
+            *inner_batches, outer_batch = batches
+            moved, _ = inner_chain(policy, entry, parameters, inner_batches, settings.inner)
+            measures = surrogate_and_kl(policy, moved[-1], outer_batch, settings.averaging)
+            return tf.stack(measures)[None]
+
+        return tf.reduce_mean(task_by_task(of_task, parameters, batches), axis=0)
 
     def gradient_of(state: OuterState, shards: list[list[Trajectories]]) -> tf.Tensor:
         theta = every_task(state.parameters, settings.tasks // len(shards))

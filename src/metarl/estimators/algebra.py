@@ -52,6 +52,8 @@ def rewards_to_go(policy: Policy, parameters: tf.Tensor, batch: Trajectories) ->
 class InnerStep(NamedTuple):
     """All that score weights may depend on, for one inner step of K tasks.
 
+    A task's weights depend on that task alone: training calls them with one task at a time.
+
     Attributes:
       policy: the policy.
       settings: inner learning rate and averaging.
