@@ -53,6 +53,7 @@ def test_costs_the_runs_of_a_configuration(small):
     assert set(found["environments"]) == {"PointGoal"} and found["of_algorithm"] == algorithms[0]
     assert found["relative"][algorithms[0]] == 1.0 and found["relative"][algorithms[1]] > 0
     assert len(environments) == 2
+    assert found["of_environment"] == "PointGoal"
     long = dataclasses.replace(point, iterations=10**6 * point.iterations)
     ratio = bench.core_hours({"PointGoal": {algorithms[0]: long}})["environments"]["PointGoal"]
     assert ratio > 1e4 * found["environments"]["PointGoal"]

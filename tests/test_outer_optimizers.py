@@ -11,10 +11,10 @@ from metarl.outer_optimizers import (
     adapted_kl_coefficients,
     clipped_gradient,
     conjugate_gradient,
+    improvement_and_kl,
     kl_gradient,
     mean_kl,
     meta_fisher_product,
-    surrogate_and_kl,
     trpo,
 )
 from metarl.settings import InnerSettings
@@ -255,8 +255,8 @@ def test_trpo_rejects(gain, kl):
     assert (float(step.kl), float(step.improvement)) == (0.0, 0.0)
 
 
-def test_surrogate_and_kl_step_by_step(policy, parameters, batch):
-    surrogate, divergence = surrogate_and_kl(policy, parameters, batch, "steps")
+def test_improvement_and_kl_step_by_step(policy, parameters, batch):
+    improvement, divergence = improvement_and_kl(policy, parameters, batch, "steps")
 
     def kl(step):
         task = step[0]
@@ -268,13 +268,13 @@ def test_surrogate_and_kl_step_by_step(policy, parameters, batch):
     gains = [
         naive_average(
             batch, task, "steps",
-            lambda step, task=task: naive_ratio(batch, parameters.numpy()[task], step)
+            lambda step, task=task: (naive_ratio(batch, parameters.numpy()[task], step) - 1.0)
             * batch.advantages.numpy()[step],
         )
         for task in range(TASKS)
     ]  # fmt: skip
     kls = [naive_average(batch, task, "steps", kl) for task in range(TASKS)]
-    assert float(surrogate) == pytest.approx(np.mean(gains), rel=1e-9)
+    assert float(improvement) == pytest.approx(np.mean(gains), rel=1e-9)
     assert float(divergence) == pytest.approx(np.mean(kls), rel=1e-9)
 
 

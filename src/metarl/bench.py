@@ -1,14 +1,13 @@
 """How much of the machine's physics throughput the environment and whole meta-iterations keep, and what a scale costs."""
 
 import dataclasses
-import itertools
 import os
 import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -71,10 +70,8 @@ def bench(threads: int, configuration: Path | None = None) -> dict:
     memory = peak_memory(
         threads
     )  # first: a child's peak begins with the size of the process it was forked from
-    iterations = measure_iterations(threads)
-    raw, vector = replay(iterations.pop("actions"), threads)
+    raw, vector, cost, first = measure(threads)
     steps = 2 * TASKS * TRAJECTORIES * HORIZON
-    cost, first = iterations["seconds"], iterations["first"]
     report = {
         "raw_env_steps_per_second": steps / raw,
         "vector_env_steps_per_second": steps / vector,
@@ -187,35 +184,32 @@ class Timed:
         return [x.reshape(-1, *x.shape[2:]).transpose(1, 0, 2) for x in actions]
 
 
-def measure_iterations(threads: int) -> dict:
-    """Seconds of an iteration of each run of RUNS and of `many` tasks, of their first ones, and REFERENCE's actions."""
+def measure(threads: int) -> tuple[float, float, dict[str, float], dict[str, float]]:
+    """Seconds an iteration: of raw physics, of the vector environment, of each run of RUNS and of `many` tasks; and of the first."""
     timed = {name: Timed(settings_of(name, TASKS), threads) for name in RUNS}
     timed["many"] = Timed(settings_of(REFERENCE, MANY * TASKS), threads)
-    recorded = []
-    for _, (name, run) in itertools.product(range(REPEATS), timed.items()):
-        actions = run.iterate()
-        if name == REFERENCE:
-            recorded += actions
-    return {
-        "seconds": {name: float(np.mean(run.spent)) for name, run in timed.items()},
-        "first": {name: run.first for name, run in timed.items()},
-        "actions": recorded,
-    }
-
-
-def replay(recorded: Sequence[np.ndarray], threads: int) -> tuple[float, float]:
-    """Seconds of raw physics and of the vector environment for an iteration's recorded actions, [T, K * N, A] each."""
     environment = make(ENVIRONMENT, TASKS, TRAJECTORIES, HORIZON, threads)
     raw = vector = 0.0
-    for actions in recorded:
-        environment.reset(seed=SEED)
-        actions = actions.clip(environment.action_space.low, environment.action_space.high)
-        run_raw = raw_physics(environment, actions, threads)
-        parts = (np.arange(environment.num_envs), np.arange(HORIZON))
-        for indices, steps in zip(*(np.array_split(x, SEGMENTS) for x in parts), strict=True):
-            raw += seconds(run_raw, indices)
-            vector += seconds(step_through, environment, actions[steps])
-    return raw / REPEATS, vector / REPEATS
+    for _ in range(REPEATS):
+        recorded = {name: run.iterate() for name, run in timed.items()}[REFERENCE]
+        for actions in recorded:
+            seconds_raw, seconds_vector = replay(environment, actions, threads)
+            raw, vector = raw + seconds_raw, vector + seconds_vector
+    cost = {name: float(np.mean(run.spent)) for name, run in timed.items()}
+    return raw / REPEATS, vector / REPEATS, cost, {name: run.first for name, run in timed.items()}
+
+
+def replay(environment: MujocoVectorEnv, actions: np.ndarray, threads: int) -> tuple[float, float]:
+    """Seconds of raw physics and of the vector environment for a rollout's recorded actions, [T, K * N, A]."""
+    environment.reset(seed=SEED)
+    actions = actions.clip(environment.action_space.low, environment.action_space.high)
+    run_raw = raw_physics(environment, actions, threads)
+    parts = (np.arange(environment.num_envs), np.arange(HORIZON))
+    raw = vector = 0.0
+    for indices, steps in zip(*(np.array_split(x, SEGMENTS) for x in parts), strict=True):
+        raw += seconds(run_raw, indices)
+        vector += seconds(step_through, environment, actions[steps])
+    return raw, vector
 
 
 def peak_memory(threads: int) -> float:
@@ -263,7 +257,8 @@ def read_rows(configuration: Path) -> dict[str, dict[str, TrainingSettings]]:
 def core_hours(rows: Mapping[str, Mapping[str, TrainingSettings]]) -> dict:
     """Core-hours of one run: every environment with the first algorithm, and every algorithm relative to it.
 
-    Each is measured on one thread and COSTED_TASKS tasks; the relative costs in the first environment alone.
+    Each is measured on one thread and COSTED_TASKS tasks; the relative costs in one environment alone, ENVIRONMENT if it
+    is among them: where physics costs nothing, algorithms differ more.
     """
 
     def hours(row: TrainingSettings) -> float:
@@ -271,11 +266,12 @@ def core_hours(rows: Mapping[str, Mapping[str, TrainingSettings]]) -> dict:
         run.iterate()
         return run.spent[0] * row.tasks / COSTED_TASKS * row.iterations / 3600.0
 
-    first = next(iter(rows))
-    algorithms = {name: hours(row) for name, row in rows[first].items()}
+    compared = ENVIRONMENT if ENVIRONMENT in rows else next(iter(rows))
+    algorithms = {name: hours(row) for name, row in rows[compared].items()}
     reference = next(iter(algorithms))
     return {
         "environments": {name: hours(row[reference]) for name, row in rows.items()},
         "of_algorithm": reference,
         "relative": {name: cost / algorithms[reference] for name, cost in algorithms.items()},
+        "of_environment": compared,
     }

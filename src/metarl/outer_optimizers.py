@@ -224,7 +224,7 @@ def trpo(
       parameters: theta [P].
       gradient: the meta-gradient [P], an ascent direction.
       product: x -> F x, the Hessian of the mean KL at theta.
-      measure: theta -> surrogate [] and mean KL [].
+      measure: theta -> improvement of the surrogate [] and mean KL [], both 0 at the theta that acted.
       trust_region: delta, the largest mean KL.
     """
     iterations, damping, trials, shrinkage = 10, 1e-5, 15, 0.8
@@ -234,29 +234,28 @@ def trpo(
     # x^T F x without another product: F x = gradient - residual - damping x
     curvature = tf.tensordot(direction, gradient - residual - damping * direction, 1)
     longest = direction * tf.sqrt(2.0 * trust_region / (curvature + 1e-8))
-    before, _ = measure(parameters)
 
     def go_on(number, found):
         return (number < trials) & (found.accepted < 0.5)
 
     def attempt(number, found):
         moved = parameters + shrinkage ** tf.cast(number, parameters.dtype) * longest
-        after, kl = measure(moved)
-        good = (after > before) & (kl <= trust_region)  # false for a NaN
-        trial = TrustRegionStep(moved, tf.ones_like(before), kl, after - before)
+        improvement, kl = measure(moved)
+        good = (improvement > 0.0) & (kl <= trust_region)  # false for a NaN
+        trial = TrustRegionStep(moved, tf.ones_like(kl), kl, improvement)
         return number + 1, tf.nest.map_structure(lambda a, b: tf.where(good, a, b), trial, found)
 
-    zero = tf.zeros_like(before)
+    zero = tf.zeros_like(curvature)
     return tf.while_loop(go_on, attempt, (0, TrustRegionStep(parameters, zero, zero, zero)))[1]
 
 
-def surrogate_and_kl(
+def improvement_and_kl(
     policy: GaussianMLPPolicy, parameters: tf.Tensor, batch: Trajectories, averaging: Averaging
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The mean over tasks of mean_it ratio_it A_it and of mean_it KL(behaviour || pi): [] each, at [K, P]."""
-    gains = likelihood_ratios(policy, parameters, batch) * batch.advantages
-    surrogate = tf.reduce_sum(step_weights(batch, averaging) * gains, axis=[1, 2])
-    return tf.reduce_mean(surrogate), tf.reduce_mean(mean_kl(policy, parameters, batch))
+    """The mean over tasks of mean_it (ratio_it - 1) A_it and of mean_it KL(behaviour || pi): [] each, at [K, P]."""
+    gains = (likelihood_ratios(policy, parameters, batch) - 1.0) * batch.advantages
+    improvement = tf.reduce_sum(step_weights(batch, averaging) * gains, axis=[1, 2])
+    return tf.reduce_mean(improvement), tf.reduce_mean(mean_kl(policy, parameters, batch))
 
 
 def adapted_kl_coefficients(

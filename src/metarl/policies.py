@@ -6,6 +6,7 @@ log-probabilities, gradients and inner updates. Observations are [K, N, T, O] an
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,26 +105,34 @@ class GaussianMLPPolicy:
         changes = self._rows(change, observations), self._spread(log_std_change, observations)
         return outputs, changes
 
-    def act(
-        self, parameters: np.ndarray, observations: np.ndarray, noise: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Actions for one step of a rollout: mean + sigma * noise and the mean of `outputs`, each [K, N, A].
+    def actor(
+        self, parameters: np.ndarray
+    ) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Acts for one step of a rollout, with parameters [K, P].
 
         In NumPy, because at this size a call into TensorFlow takes ten times as long as the arithmetic.
 
-        Args:
-          parameters: [K, P].
-          observations: [K, N, O].
-          noise: standard normal, [K, N, A].
+        Returns:
+          A function from observations [K, N, O] and standard normal noise [K, N, A] to actions, mean + sigma * noise, and
+          the mean of `outputs`, each [K, N, A].
         """
-        sizes = [math.prod(shape) for shape in self.shapes]
-        *layers, log_std = np.split(parameters, np.cumsum(sizes)[:-1], axis=1)
-        hidden = observations
-        for number, (kernel, bias) in enumerate(zip(layers[::2], layers[1::2], strict=True)):
-            if number > 0:
-                hidden = np.maximum(hidden, 0.0) if self.activation == "relu" else np.tanh(hidden)
-            hidden = hidden @ kernel.reshape(-1, hidden.shape[-1], bias.shape[1]) + bias[:, None]
-        return hidden + np.exp(log_std)[:, None] * noise, hidden
+        ends = np.cumsum([math.prod(shape) for shape in self.shapes])
+        parts = np.split(parameters, ends[:-1], axis=1)
+        *layers, log_std = (
+            part.reshape(-1, *shape) if len(shape) == 2 else part[:, None]
+            for part, shape in zip(parts, self.shapes, strict=True)
+        )
+        (first_kernel, first_bias), *others = zip(layers[::2], layers[1::2], strict=True)
+        sigma = np.exp(log_std)
+
+        def act(observations: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            mean = observations @ first_kernel + first_bias
+            for kernel, bias in others:
+                hidden = np.maximum(mean, 0.0) if self.activation == "relu" else np.tanh(mean)
+                mean = hidden @ kernel + bias
+            return mean + sigma * noise, mean
+
+        return act
 
     def log_prob_change(
         self,

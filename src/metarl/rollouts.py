@@ -72,6 +72,7 @@ class Sampler:
         actions, means = (np.empty((*self.shape, action_size), np.float32) for _ in range(2))
         rewards, mask = np.zeros(self.shape, np.float32), np.zeros(self.shape, np.float32)
         parameters = np.asarray(parameters)
+        act = self.policy.actor(parameters)
         start, _ = self.environment.reset(
             seed=int(generator.integers(2**31)), options={"tasks": tasks}
         )
@@ -80,7 +81,7 @@ class Sampler:
         alive = np.ones((tasks_count, rows), bool)
         for t in range(horizon):
             observations[:, :, t] = observation
-            action, mean = self.policy.act(parameters, observation, noise[t])
+            action, mean = act(observation, noise[t])
             actions[:, :, t], means[:, :, t] = action, mean
             after, reward, terminated, _, _ = self.environment.step(action.reshape(-1, action_size))
             mask[:, :, t] = alive
