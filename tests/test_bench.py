@@ -42,6 +42,39 @@ def test_reports_throughputs_and_their_ratio(small):
     assert "core_hours" not in report
 
 
+def test_ratios_of_what_was_measured(monkeypatch):
+    """Raw physics 1 s, the vector environment 2 s, and runs of their own numbers of seconds, all for the same steps."""
+    costs = {"maml": 4.0, "lsf": 5.0, "lvc": 6.0, "dice": 7.0, "leave_one_out": 8.0, "trpo": 10.0, "promp": 16.0, "many": 60.0}  # fmt: skip
+    monkeypatch.setattr(bench, "measure", lambda threads: (1.0, 2.0, costs, costs))
+    monkeypatch.setattr(bench, "peak_memory", lambda threads: 0.5)
+    report = bench.bench(threads=1)
+    assert report["raw_env_steps_per_second"] == 2 * 20 * 20 * 100
+    assert report["ratio_vector_to_raw"] == 1 / 2
+    assert report["ratio_iteration_to_raw"] == 1 / 5
+    assert report["ratio_trpo_iteration_to_raw"] == 1 / 10
+    assert report["ratio_promp_iteration_to_raw"] == 1 / 16
+    assert report["cost_trpo_to_adam"] == 10 / 4
+    assert report["cost_to_maml"] == {
+        "lsf": 5 / 4,
+        "lvc": 6 / 4,
+        "dice": 7 / 4,
+        "leave_one_out": 2.0,
+    }
+    assert report["cost_of_ten_times_the_tasks"] == 60 / 5
+
+
+def test_core_hours_are_an_iterations_seconds_scaled(monkeypatch):
+    """An iteration of a quarter of the tasks takes 3600 s: ten of all take 40 hours."""
+    timed = type("", (), {"__init__": lambda self, settings, threads: None, "spent": [3600.0]})
+    timed.iterate = lambda self: None
+    monkeypatch.setattr(bench, "Timed", timed)
+    row = dataclasses.replace(bench.settings_of("lsf", 4 * bench.COSTED_TASKS), iterations=10)
+    found = bench.core_hours({"PointGoal": {"a": row}, "HalfCheetahDir": {"a": row, "b": row}})
+    assert found["environments"] == {"PointGoal": 40.0, "HalfCheetahDir": 40.0}
+    assert found["relative"] == {"a": 1.0, "b": 1.0}
+    assert found["of_environment"] == "HalfCheetahDir"
+
+
 def test_costs_the_runs_of_a_configuration(small):
     """A row per environment and algorithm; the cost is that of an iteration times tasks and iterations."""
     rows = bench.read_rows(Path(__file__).parents[1] / "config" / "smoke.yaml")

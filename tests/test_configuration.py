@@ -96,6 +96,16 @@ def test_a_bad_value_is_one_line(keys, value, line):
     assert "\n" not in message
 
 
+def test_published_numbers_one_an_inner_step():
+    config = copy.deepcopy(SMOKE)
+    name = next(iter(config["published"]))
+    config["published"][name]["deviations"].append(1.0)
+    with pytest.raises(
+        InputError, match=rf"published\.{name}\.deviations: got \d numbers; allowed"
+    ):
+        check_configuration(config, SCHEMA, "file")
+
+
 def test_a_missing_key_is_named():
     config = {key: value for key, value in SMOKE.items() if key != "seeds"}
     with pytest.raises(InputError, match="top level: missing key seeds; every key must be given"):

@@ -25,10 +25,12 @@ def files(tmp_path):
             names["evaluations"]
         )
         curve = pd.DataFrame({"iteration": [0, 0], "inner_step": [0, 1], "mean_return": -1.0})
-        curve.assign(**RUN, seed=seed, sample_size=20, environment_steps=100).to_parquet(
+        curve.assign(**RUN, seed=seed, sample_size=20, environment_steps=100, kl=0.01).to_parquet(
             names["curves"]
         )
-        write_bytes(pack_arrays({"parameters": np.zeros(2)}, {"seed": seed}), names["policies"])
+        write_bytes(
+            pack_arrays({"parameters": np.zeros(2)}, RUN | {"seed": seed}), names["policies"]
+        )
         names["benchmarks"].write_text(f"s\tcpu_time\n99\t{1800 + 3600 * seed}\n")
         for kind, path in names.items():
             files[kind].append(path)
@@ -47,18 +49,28 @@ def test_keeps_returns_curves_paths_and_where_they_came_from(files, tmp_path):
     np.testing.assert_array_equal(returns["published_return"], 1.0 + step)
     np.testing.assert_array_equal(returns["published_deviation"], np.where(step == 2, 0.2, 0.1))
     assert len(tables.read(tables.TRAINING, [f"{stem}_curves.parquet"])) == 4
+    assert (pd.read_parquet(f"{stem}_curves.parquet")["kl"] == 0.01).all()  # not only what is drawn
     assert pd.read_parquet(f"{stem}_paths.parquet")["x"].tolist() == [0.5]
     described = json.loads((tmp_path / "kept" / f"{RUN['environment']}.json").read_text())
     assert described["core_hours"] == [0.5, 1.5]
-    assert described["settings"] == [{"seed": 0}, {"seed": 1}]
+    assert described["settings"] == [RUN | {"seed": 0}, RUN | {"seed": 1}]
     assert {"mujoco", "tensorflow", "python"} <= set(described["versions"])
     assert described["machine"]["cores"] >= 1
+
+
+def elsewhere(path) -> None:
+    """Another environment's file."""
+    pd.read_parquet(path).assign(environment="PointGoal").to_parquet(path)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda files: files["curves"].pop(), "seeds"),
+        (lambda files: files["curves"].pop(), "curves' seeds"),
+        (lambda files: files["evaluations"].pop(), "evaluations' seeds"),
+        (lambda files: elsewhere(files["paths"]), "files of one environment"),
+        (lambda files: elsewhere(files["curves"][1]), "files of one environment"),
+        (lambda files: files.update(published_deviations=(1.0,)), "3 numbers, one an inner step"),
         (lambda files: files.update(published_returns=(1.0,)), "3 numbers, one an inner step"),
         (lambda files: files["benchmarks"][0].write_text("s\n1\n"), "no cpu_time"),
         (lambda files: files["benchmarks"][0].unlink(), "no cpu_time"),

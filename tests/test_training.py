@@ -17,7 +17,7 @@ from metarl import checkpoints, training
 from metarl.adaptation import inner_gradient
 from metarl.environments import PhysicsError
 from metarl.errors import InputError
-from metarl.estimators import CATALOGUE, meta_gradient
+from metarl.estimators import CATALOGUE, estimator, meta_gradient
 from metarl.evaluation import evaluate, load_policy
 from metarl.randomness import generator
 from metarl.settings import TrainingSettings
@@ -87,7 +87,7 @@ def test_killed_runs_end_in_the_same_bytes(tmp_path):
     subprocess.run(command(whole, threads=1, iterations=4), check=True, capture_output=True)
     for line, threads in ((1, 1), (3, 2), (4, 1)):
         kill_after(killed, threads, 4, line)
-    assert not (killed / "run.parquet").exists() or line == 4
+        assert line == 4 or not (killed / "run.parquet").exists()
     done = subprocess.run(
         command(killed, threads=2, iterations=4), check=True, capture_output=True, text=True
     )
@@ -228,7 +228,7 @@ def test_other_outer_states_survive_an_interruption(settings, tmp_path, monkeypa
         assert frame["inner_kl_coefficient"].nunique() > 1
 
 
-def test_a_published_inner_loss_adapts_in_training_too(tmp_path):
+def test_a_published_inner_loss_adapts_in_training_too():
     """The policy that acts after the inner step is the one that the estimator differentiates through."""
     name = "learn2learn_dice_as_coded"
     sampler = training.make_sampler(SETTINGS, threads=1)
@@ -335,6 +335,55 @@ def test_shards_make_the_step_of_all_tasks_together(optimizer):
     alone = training.bound_update(sampler.policy, entry, half)(start, halves[:1])[0]
     elsewhere = alone.parameters - start.parameters - whole
     assert np.linalg.norm(elsewhere) > 1e-2 * np.linalg.norm(whole)
+
+
+def test_shards_share_the_tasks_and_no_random_number():
+    iterate = training.MetaIteration(dataclasses.replace(SETTINGS, tasks=4), CATALOGUE["lvc"], 1)
+    _, shards, rollouts, _ = iterate(iterate.start(), 0)
+    tasks = iterate.samplers[0].environment.sample_tasks(generator(SETTINGS.seed, "tasks", 0), 4)
+    used = [sampler.environment.tasks for sampler in iterate.samplers]
+    np.testing.assert_array_equal(np.concatenate(used), tasks)
+    first, second = (batches[0].actions - batches[0].behaviour[0] for batches in shards)
+    assert not np.isin(first, second).any()
+    assert [len(steps) for steps in rollouts] == [2, 2]
+
+
+@pytest.mark.parametrize(("target", "factor"), [(1e-12, 2.0), (1e3, 0.5)])
+def test_the_inner_kl_rule_sees_the_policy_after_the_step(target, factor):
+    """At the theta that acted the divergence would be 0 and every coefficient would halve."""
+    settings = dataclasses.replace(SETTINGS, inner_kl_target=target)
+    iterate = training.MetaIteration(settings, CATALOGUE["lvc"], 1)
+    state, *_ = iterate(iterate.start(), 0)
+    np.testing.assert_allclose(state.inner_kl_coefficients, [0.01 * factor], rtol=1e-6)
+
+
+def test_the_effective_sample_size_is_that_of_the_leave_one_out_weights():
+    settings = dataclasses.replace(SETTINGS, estimator="leave_one_out", inner_kl_coefficient=0.0)
+    iterate = training.MetaIteration(settings, CATALOGUE["leave_one_out"], 1)
+    start = iterate.start()
+    _, shards, _, _ = iterate(start, 0)
+    measure = training.bound_effective_sample_size(iterate.samplers[0].policy, settings)
+    whole = float(measure(start.parameters, shards))
+    assert 1.0 <= whole < SETTINGS.trajectories  # all trajectories but for the weights
+    unmoved = dataclasses.replace(settings, inner_learning_rate=1e-9)
+    measure = training.bound_effective_sample_size(iterate.samplers[0].policy, unmoved)
+    batches = [[batch, batch] for (batch, _) in shards]  # theta' is the theta that acted
+    assert float(measure(start.parameters, batches)) == pytest.approx(
+        SETTINGS.trajectories, rel=1e-5
+    )
+
+
+def test_an_edited_estimator_from_outside_starts_afresh(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "edited_weights.py").write_text(
+        "def w(step):\n    return 0 * step.score_products\n"
+    )
+    described = dataclasses.asdict(dataclasses.replace(SETTINGS, estimator="edited_weights:w"))
+    estimator("edited_weights:w")
+    before = checkpoints.checkpoint_path(tmp_path, described)
+    assert checkpoints.checkpoint_path(tmp_path, described) == before
+    (tmp_path / "edited_weights.py").write_text("def w(step):\n    return step.score_products\n")
+    assert checkpoints.checkpoint_path(tmp_path, described) != before
 
 
 def test_a_failure_names_the_task_among_all(monkeypatch):

@@ -1,8 +1,8 @@
 """Advantages: the linear feature baseline, generalized advantage estimates and their scale.
 
-Every estimator sees the same first-order inner gradient. For lambda = 1 the undiscounted reward-to-go of
-`rewards` below is exactly `advantages`, so the reward-based estimators (dice, leave_one_out) and the advantage-based
-ones differ in their score weights alone.
+Every estimator sees the same first-order inner gradient. For lambda = 1 and discounted weights of states the undiscounted
+reward-to-go of `rewards` below is exactly `advantages`, so the reward-based estimators (dice, leave_one_out) and the
+advantage-based ones differ in their score weights alone.
 """
 
 from typing import NamedTuple

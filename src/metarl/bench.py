@@ -59,17 +59,17 @@ def bench(threads: int, configuration: Path | None = None) -> dict:
       cost_of_ten_times_the_tasks: an iteration with them over one without.
       first_iteration_seconds: of each run, with its compilation.
       peak_memory_gib: of a process of `metarl train`.
-      core_hours: of one run of each environment and algorithm of the configuration, if one is given.
+      core_hours: of one run in each environment of the configuration, if one is given, and of its algorithms relative
+        to the first.
       settings, versions: what was run.
 
     Raises:
       InputError: threads is not a positive integer, or there is no such configuration.
+      RunError: a run of `metarl train` failed.
     """
     positive_integer("threads", threads)
     rows = read_rows(configuration) if configuration else {}
-    memory = peak_memory(
-        threads
-    )  # first: a child's peak begins with the size of the process it was forked from
+    memory = peak_memory(threads)  # first: a child's peak begins with its parent's size
     raw, vector, cost, first = measure(threads)
     steps = 2 * TASKS * TRAJECTORIES * HORIZON
     report = {
@@ -248,7 +248,7 @@ def read_rows(configuration: Path) -> dict[str, dict[str, TrainingSettings]]:
             }
             for environment, settings in config["environments"].items()
         }  # fmt: skip
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{str(configuration)!r} is no configuration of the workflow ({error}); give one like config/paper.yaml"
         ) from None
@@ -268,10 +268,11 @@ def core_hours(rows: Mapping[str, Mapping[str, TrainingSettings]]) -> dict:
 
     compared = ENVIRONMENT if ENVIRONMENT in rows else next(iter(rows))
     algorithms = {name: hours(row) for name, row in rows[compared].items()}
-    reference = next(iter(algorithms))
+    reference, cost = next(iter(algorithms.items()))
+    others = {name: hours(row[reference]) for name, row in rows.items() if name != compared}
     return {
-        "environments": {name: hours(row[reference]) for name, row in rows.items()},
+        "environments": {name: others.get(name, cost) for name in rows},
         "of_algorithm": reference,
-        "relative": {name: cost / algorithms[reference] for name, cost in algorithms.items()},
+        "relative": {name: each / cost for name, each in algorithms.items()},
         "of_environment": compared,
     }

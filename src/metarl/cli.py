@@ -160,7 +160,7 @@ class Mujoco:
     seed: int = 0
     """Seed of tasks and samples."""
     threads: int = 1
-    """Threads of the physics; results do not depend on them."""
+    """Threads of the machine to use; results do not depend on them."""
 
     def run(self) -> None:
         load_tensorflow()
@@ -232,7 +232,7 @@ class Train:
     tensorboard: Path | None = None
     """Folder of TensorBoard scalars."""
     threads: int = 1
-    """Threads of the physics; results do not depend on them."""
+    """Threads of the machine to use; results do not depend on them."""
 
     def run(self) -> None:
         load_tensorflow()
@@ -267,7 +267,7 @@ class Evaluate:
     paths: Path | None = None
     """Parquet file of where the bodies went."""
     threads: int = 1
-    """Threads of the physics; results do not depend on them."""
+    """Threads of the machine to use; results do not depend on them."""
 
     def run(self) -> None:
         load_tensorflow()

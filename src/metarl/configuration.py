@@ -26,6 +26,7 @@ def check_configuration(config: Mapping, schema: Path, origin: str) -> None:
     if error is not None:
         raise InputError(f"{origin}: {_describe(error)}")
     _check_names(config, origin)
+    _check_published_numbers(config, origin)
 
 
 def _check_names(config: Mapping, origin: str) -> None:
@@ -40,6 +41,17 @@ def _check_names(config: Mapping, origin: str) -> None:
         for name in names:
             if name not in known:
                 raise InputError(f"{origin}: {key}: got {name!r}; allowed: {_join(list(known))}")
+
+
+def _check_published_numbers(config: Mapping, origin: str) -> None:
+    """As many as inner steps of the evaluation, and one before them: to be told before the runs, not after."""
+    for name, run in config["published"].items():
+        steps = run["evaluation"]["inner_steps"] + 1
+        for key in ("returns", "deviations"):
+            if len(run[key]) != steps:
+                raise InputError(
+                    f"{origin}: published.{name}.{key}: got {len(run[key])} numbers; allowed: {steps}, one an inner step"
+                )
 
 
 def _is_integer(_, instance: object) -> bool:

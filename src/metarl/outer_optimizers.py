@@ -145,6 +145,8 @@ def meta_fisher_product(
     """J^T F(theta') J x of every task, J = d theta' / d theta: [K, P] from x [K, P].
 
     For one x, their mean is the Hessian of the post-update mean KL at the theta that sampled the data, where the KL's own gradient is 0.
+    J is that of the log-likelihood inner loss, as in MAML-TRPO: a likelihood-ratio loss (lvc) would add A g g^T, which moves
+    TRPO's direction alone, since its line search measures the KL itself.
 
     Args:
       policy: the policy.

@@ -2,7 +2,7 @@
 
 An environment's archive is four files: ENVIRONMENT_returns.parquet, the held-out returns with the published ones beside
 them; ENVIRONMENT_curves.parquet, the learning curves; ENVIRONMENT_paths.parquet, where the bodies went (of the first
-seed); ENVIRONMENT.json, the settings, versions and machine they came from.
+seed); ENVIRONMENT.json, the settings they came from, with the versions and the machine of whoever archived them.
 """
 
 import json
@@ -48,19 +48,24 @@ def archive(
       output: folder.
 
     Raises:
-      InputError: files of several environments, of different seeds, or fewer published numbers than inner steps.
+      InputError: a file that is missing or damaged, files of several environments, of different seeds, or another number of
+        published numbers than one an inner step.
     """
     returns = tables.read_some(tables.EVALUATION, evaluations)
-    training = tables.read_some(tables.TRAINING, curves)
-    tables.read_some(tables.PATHS, [paths])
-    names = sorted({*returns["environment"], *training["environment"]})
-    require(len(names) == 1, "the files' environment", ", ".join(names), "files of one environment")
-    require(
-        set(returns["seed"]) == set(training["seed"]),
-        "the evaluations' seeds",
-        sorted(set(returns["seed"])),
-        f"those of the curves, {sorted(set(training['seed']))}",
+    tables.read_some(tables.TRAINING, curves)
+    training = pd.concat([pd.read_parquet(path) for path in curves], ignore_index=True)
+    positions = tables.read_some(tables.PATHS, [paths])
+    settings = [unpack_arrays(path)[1] for path in policies]
+    names = sorted(
+        {str(each.get("environment")) for each in settings}
+        | {*returns["environment"], *training["environment"], *positions["environment"]}
     )
+    require(len(names) == 1, "the files' environment", ", ".join(names), "files of one environment")
+    seeds = {each.get("seed") for each in settings}
+    for kind, found in (("evaluations", returns["seed"]), ("curves", training["seed"])):
+        require(
+            set(found) == seeds, f"the {kind}' seeds", sorted(set(found)), f"those of the policies, {seeds}",
+        )  # fmt: skip
     steps = int(returns["inner_step"].max()) + 1
     for name, numbers in (
         ("published_returns", published_returns),
@@ -74,7 +79,7 @@ def archive(
     require_writable(*files.values())
     described = {
         "source": source,
-        "settings": [unpack_arrays(path)[1] for path in policies],
+        "settings": settings,
         "core_hours": [cpu_seconds(path) / 3600.0 for path in benchmarks],
         "versions": {"python": platform.python_version()}
         | {name: metadata.version(name) for name in PACKAGES},

@@ -76,7 +76,8 @@ class TrainingSettings:
     gae_lambda: float = 1.0
     """lambda of generalized advantage estimation."""
     state_weighting: StateWeighting = "discounted"
-    """discounted: the advantage of step t counts gamma^t, as in the objective's gradient. uniform: it counts 1 (published code)."""
+    """discounted: the advantage of step t counts gamma^t, as in the objective's gradient. uniform: it counts 1 (published
+    code); for advantage-based estimators, since the rewards of dice and leave_one_out keep their gamma^t."""
     outer_optimizer: OuterOptimizer = "adam"
     """adam (VPG with one epoch, PPO with several), or trpo."""
     outer_learning_rate: float = 1e-3

@@ -466,10 +466,10 @@ def train(
       policy_output: .npz with the parameters [P] and the settings.
       checkpoint_folder: where the run keeps its checkpoint; a run that was interrupted goes on from it.
       tensorboard: folder of TensorBoard scalars, or None.
-      threads: of the physics; results do not depend on it.
+      threads: of the machine to use; results do not depend on it.
 
     Raises:
-      InputError: an unknown estimator, one that does not take the inner steps, or a path that cannot be written.
+      InputError: an unknown estimator, or a path that cannot be written.
       PhysicsError: a simulation failed; the last good checkpoint stays.
       NonFiniteGradient: likewise for the meta-gradient.
     """
@@ -499,11 +499,11 @@ def train(
         if not np.isfinite([measured.gradient_norm for measured in measures]).all():
             raise NonFiniteGradient(
                 f"{settings.algorithm} on {settings.environment}: the meta-gradient is not finite at iteration "
-                f"{iteration}; lower outer_learning_rate or inner_learning_rate"
+                f"{iteration}; lower outer_learning_rate (trust_region with trpo) or inner_learning_rate"
             )
-        sample_size = math.nan
+        effective = math.nan
         if entry.name == "leave_one_out":
-            sample_size = float(measure_sample_size(before.parameters, shards))
+            effective = float(measure_sample_size(before.parameters, shards))
 
         task_returns = [
             np.concatenate([rollout.returns.mean(axis=1) for rollout in step])
@@ -525,20 +525,18 @@ def train(
                 kl=float(measures[-1].kl),
                 step_accepted=float(measures[-1].accepted),
                 inner_kl_coefficient=float(tf.reduce_mean(before.inner_kl_coefficients)),
-                effective_sample_size=sample_size,
+                effective_sample_size=effective,
             )
             for inner, returns in enumerate(task_returns)
         ]
         arrays = pack_state(state) | {"iteration": np.array(iteration + 1)}
         checkpoints.save(checkpoint, arrays, [row._asdict() for row in rows], described)
-        averages = [float(returns.mean()) for returns in task_returns]
-        print(
-            progress(iteration + 1, settings, started, first, averages), file=sys.stderr, flush=True
-        )
+        means = [float(returns.mean()) for returns in task_returns]
+        print(progress(iteration + 1, settings, started, first, means), file=sys.stderr, flush=True)
         if writer:
             with writer.as_default(step=iteration):
-                for inner, average in enumerate(averages):
-                    tf.summary.scalar(f"return/inner_step_{inner}", average)
+                for inner, mean in enumerate(means):
+                    tf.summary.scalar(f"return/inner_step_{inner}", mean)
                 tf.summary.scalar("meta_gradient/norm", measures[0].gradient_norm)
             writer.flush()
 

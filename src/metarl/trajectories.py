@@ -18,7 +18,8 @@ class Trajectories(NamedTuple):
       observations: [K, N, T, O].
       actions: [K, N, T, A]; one-hot for discrete actions.
       advantages: [K, N, T], A_it of the inner policy gradient f_i = sum_t A_it g_it.
-      rewards: [K, N, T], whose undiscounted reward-to-go is `advantages` (what DiCE and leave-one-out use).
+      rewards: [K, N, T], whose undiscounted reward-to-go is `advantages` (what DiCE and leave-one-out use); in
+        training for lambda = 1 and discounted weights of states alone.
       score_rewards: [K, N, T], discounted rewards without baseline, whose sum estimates V (unbiased, emaml).
       mask: [K, N, T], 1 where the step happened, 0 after an episode's end.
       behaviour: the outputs of the policy that acted (see `Policy.outputs`), each [K, N, T, ...].

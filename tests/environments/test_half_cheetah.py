@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 
-from metarl.environments import PhysicsError, make
+from metarl.environments import PhysicsError, make, mujoco_batch
 from metarl.environments.half_cheetah import HalfCheetahDir
 
 NAMES = ("HalfCheetahDir", "HalfCheetahVel")
@@ -157,6 +157,22 @@ def test_a_simulation_that_mujoco_resets_is_named(
     assert np.isfinite(environment.step(actions)[0]).all()
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []  # no MUJOCO_LOG.TXT
+
+
+def test_the_log_comes_back_when_the_last_thread_leaves():
+    """Two shards, of which the first to enter is the first to leave."""
+
+    def to_file() -> bool:
+        return mujoco.MjLogConfig.get().logto_file
+
+    first, second = (mujoco_batch._without_mujoco_log() for _ in range(2))
+    assert to_file()
+    for manager in (first, second):
+        manager.__enter__()
+    first.__exit__(None, None, None)
+    assert not to_file()
+    second.__exit__(None, None, None)
+    assert to_file()
 
 
 def test_a_simulation_error_is_named():

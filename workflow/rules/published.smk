@@ -1,5 +1,5 @@
 # Runs with published settings. They take core-hours, so `all` does not make them: it draws and judges what
-# is kept of them in ARCHIVE, whose files no rule claims as outputs; `published` makes them and replaces it.
+# is kept of them in ARCHIVE, whose files no rule claims as outputs; at the default scale `published` replaces it.
 rule published:
     input:
         expand(f"{RESULTS}/published/{{environment}}/archived", environment=PUBLISHED),

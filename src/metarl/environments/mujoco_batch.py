@@ -5,6 +5,7 @@ environment. `Batch` is bit-identical to a loop over single simulations, on any 
 """
 
 import contextlib
+import threading
 from abc import abstractmethod
 from collections.abc import Iterator
 
@@ -21,20 +22,33 @@ _FIRST_RESET_WARNING = int(mujoco.mjtWarning.mjWARN_BADQPOS)
 _LAST_RESET_WARNING = int(mujoco.mjtWarning.mjWARN_BADQACC)
 
 
+class _MujocoLog:
+    """MuJoCo's log, a setting of the whole process, and the threads that want it off."""
+
+    lock = threading.Lock()
+    before: mujoco.MjLogConfig
+    silencers = 0
+
+
 @contextlib.contextmanager
 def _without_mujoco_log() -> Iterator[None]:
     """Keeps MuJoCo from printing, and from writing MUJOCO_LOG.TXT into the working directory.
 
-    What matters of its messages is raised as PhysicsError. The setting is global to the process,
-    and restored.
+    What matters of its messages is raised as PhysicsError. The last of the threads inside restores the log.
     """
-    before, quiet = mujoco.MjLogConfig.get(), mujoco.MjLogConfig.get()
-    quiet.logto_console = quiet.logto_file = False
-    quiet.set()
+    with _MujocoLog.lock:
+        if _MujocoLog.silencers == 0:
+            _MujocoLog.before, quiet = mujoco.MjLogConfig.get(), mujoco.MjLogConfig.get()
+            quiet.logto_console = quiet.logto_file = False
+            quiet.set()
+        _MujocoLog.silencers += 1
     try:
         yield
     finally:
-        before.set()
+        with _MujocoLog.lock:
+            _MujocoLog.silencers -= 1
+            if _MujocoLog.silencers == 0:
+                _MujocoLog.before.set()
 
 
 class MujocoVectorEnv(TaskVectorEnv):

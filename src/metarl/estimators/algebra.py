@@ -65,7 +65,7 @@ class InnerStep(NamedTuple):
       constant: c, the inner learning rate over the number of samples averaged, [K, 1, 1].
       score_products: d_it = g_it . u, [K, N, T].
       value_baseline: b [K], an estimate of V(theta') that does not depend on the task's own sample; None: the mean
-        value of the other tasks in the batch.
+        value of the other tasks in the batch. Training gives that of the shard's other tasks as they were sampled.
       first, last: whether no inner step comes before this one, and none after it.
     """
 
@@ -112,7 +112,7 @@ def value(step: InnerStep) -> tf.Tensor:
     """V_hat(theta'), the outer batch's average score reward: [K].
 
     Off policy (later outer epochs on the same data) rewards carry per-decision importance weights, Precup et
-    al. 2000; on policy these are exactly 1.
+    al. 2000; on policy these are 1 but for rounding.
     """
     ratios = causal_ratios(step.policy, step.adapted_parameters, step.outer_batch)
     return outer_average(step, ratios * step.outer_batch.score_rewards)
