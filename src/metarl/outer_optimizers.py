@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from metarl.adaptation import inner_coefficients, likelihood_ratios, score_products
@@ -166,8 +167,8 @@ def meta_fisher_product(
 
 
 def conjugate_gradient(
-    product: Callable[[tf.Tensor], tf.Tensor], target: tf.Tensor, iterations: int
-) -> tuple[tf.Tensor, tf.Tensor]:
+    product: Callable[[np.ndarray], np.ndarray], target: np.ndarray, iterations: int
+) -> tuple[np.ndarray, np.ndarray]:
     """x with A x = target, A symmetric positive definite, after some iterations of conjugate gradient.
 
     Args:
@@ -178,20 +179,18 @@ def conjugate_gradient(
     Returns:
       x [P] and the residual, target - A x [P].
     """
-
-    def go_on(number, solution, residual, direction, squared):
-        return (number < iterations) & (squared > 1e-10)
-
-    def step(number, solution, residual, direction, squared):
+    solution, residual, direction = np.zeros_like(target), target, target
+    squared = target @ target
+    for _ in range(iterations):
+        if not squared > 1e-10:
+            break
         image = product(direction)
-        length = squared / tf.tensordot(direction, image, 1)
-        solution += length * direction
-        residual -= length * image
-        new = tf.tensordot(residual, residual, 1)
-        return number + 1, solution, residual, residual + new / squared * direction, new
-
-    start = (0, tf.zeros_like(target), target, target, tf.tensordot(target, target, 1))
-    return tf.while_loop(go_on, step, start)[1:3]
+        length = squared / (direction @ image)
+        solution = solution + length * direction
+        residual = residual - length * image
+        before, squared = squared, residual @ residual
+        direction = residual + squared / before * direction
+    return solution, residual
 
 
 class TrustRegionStep(NamedTuple):
@@ -199,34 +198,35 @@ class TrustRegionStep(NamedTuple):
 
     Attributes:
       parameters: theta after it, [P]; as before where nothing was accepted.
-      accepted: [], 1 where the line search found a step that raises the surrogate within the trust region, else 0.
-      kl: [], mean KL of the parameters returned.
-      improvement: [], of the surrogate.
+      accepted: whether the line search found a step that raises the surrogate within the trust region.
+      kl: mean KL of the parameters returned.
+      improvement: of the surrogate.
     """
 
-    parameters: tf.Tensor
-    accepted: tf.Tensor
-    kl: tf.Tensor
-    improvement: tf.Tensor
+    parameters: np.ndarray
+    accepted: bool
+    kl: float
+    improvement: float
 
 
 def trpo(
-    parameters: tf.Tensor,
-    gradient: tf.Tensor,
-    product: Callable[[tf.Tensor], tf.Tensor],
-    measure: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    parameters: np.ndarray,
+    gradient: np.ndarray,
+    product: Callable[[np.ndarray], np.ndarray],
+    measure: Callable[[np.ndarray], tuple[float, float]],
     trust_region: float,
 ) -> TrustRegionStep:
     """One step of TRPO, Schulman et al. 2015, appendix C: natural gradient, then a backtracking line search.
 
     The constants are those of jonasrothfuss/ProMP optimizers/conjugate_gradient_optimizer.py, with damping as in
-    tristandeleu/pytorch-maml-rl. The rejection of every trial is reported, not silent.
+    tristandeleu/pytorch-maml-rl. The rejection of every trial is reported, not silent. In NumPy: what takes time is
+    in `product` and `measure`.
 
     Args:
       parameters: theta [P].
       gradient: the meta-gradient [P], an ascent direction.
       product: x -> F x, the Hessian of the mean KL at theta.
-      measure: theta -> improvement of the surrogate [] and mean KL [], both 0 at the theta that acted.
+      measure: theta -> improvement of the surrogate and mean KL, both 0 at the theta that acted.
       trust_region: delta, the largest mean KL.
     """
     iterations, damping, trials, shrinkage = 10, 1e-5, 15, 0.8
@@ -234,21 +234,17 @@ def trpo(
         lambda x: product(x) + damping * x, gradient, iterations
     )
     # x^T F x without another product: F x = gradient - residual - damping x
-    curvature = tf.tensordot(direction, gradient - residual - damping * direction, 1)
-    longest = direction * tf.sqrt(2.0 * trust_region / (curvature + 1e-8))
-
-    def go_on(number, found):
-        return (number < trials) & (found.accepted < 0.5)
-
-    def attempt(number, found):
-        moved = parameters + shrinkage ** tf.cast(number, parameters.dtype) * longest
+    curvature = direction @ (gradient - residual - damping * direction)
+    with np.errstate(
+        invalid="ignore"
+    ):  # of a negative curvature: NaN, which the line search rejects
+        longest = direction * np.sqrt(2.0 * trust_region / (curvature + 1e-8))
+    for number in range(trials):
+        moved = parameters + shrinkage**number * longest
         improvement, kl = measure(moved)
-        good = (improvement > 0.0) & (kl <= trust_region)  # false for a NaN
-        trial = TrustRegionStep(moved, tf.ones_like(kl), kl, improvement)
-        return number + 1, tf.nest.map_structure(lambda a, b: tf.where(good, a, b), trial, found)
-
-    zero = tf.zeros_like(curvature)
-    return tf.while_loop(go_on, attempt, (0, TrustRegionStep(parameters, zero, zero, zero)))[1]
+        if improvement > 0.0 and kl <= trust_region:  # false for a NaN
+            return TrustRegionStep(moved, True, kl, improvement)
+    return TrustRegionStep(parameters, False, 0.0, 0.0)
 
 
 def improvement_and_kl(

@@ -308,18 +308,22 @@ def bound_update(
         theta = every_task(state.parameters, tasks)
         chains = list(across(lambda batches: chain_of(theta, batches), shards))
 
-        def product(vector: tf.Tensor) -> tf.Tensor:
-            vectors = every_task(vector, tasks)
-            return average(across(lambda chain: fisher_of(*chain, vectors), chains))
+        def product(vector: np.ndarray) -> np.ndarray:
+            vectors = every_task(tf.constant(vector), tasks)
+            return average(across(lambda chain: fisher_of(*chain, vectors), chains)).numpy()
 
-        def measure(parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            moved = every_task(parameters, tasks)
+        def measure(parameters: np.ndarray) -> tuple[float, float]:
+            moved = every_task(tf.constant(parameters), tasks)
             improvement, kl = average(across(lambda batches: measure_of(moved, batches), shards))
-            return improvement, kl
+            return float(improvement), float(kl)
 
-        step = trpo(state.parameters, gradient, product, measure, settings.trust_region)
-        measures = OuterMeasures(tf.norm(gradient), step.kl, step.accepted)
-        return state._replace(parameters=step.parameters), measures
+        step = trpo(
+            state.parameters.numpy(), gradient.numpy(), product, measure, settings.trust_region
+        )
+        measures = OuterMeasures(
+            tf.norm(gradient), tf.constant(step.kl), tf.constant(float(step.accepted))
+        )
+        return state._replace(parameters=tf.constant(step.parameters)), measures
 
     return trpo_update if settings.outer_optimizer == "trpo" else adam_update
 
