@@ -99,6 +99,19 @@ def test_something_else_is_no_configuration(text, tmp_path):
         bench.read_rows(tmp_path / "config.yaml")
 
 
+def test_a_file_that_is_no_text_is_no_configuration(tmp_path):
+    (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="no configuration of the workflow"):
+        bench.read_rows(tmp_path / "config.yaml")
+
+
+def test_a_bad_setting_of_a_configuration_is_named_as_elsewhere(tmp_path):
+    text = "algorithms: {a: {estimator: lsf}}\nenvironments: {PointGoal: {iterations: 0}}\n"
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match="^iterations is 0; give an integer >= 1$"):
+        bench.read_rows(tmp_path / "config.yaml")
+
+
 def test_both_sides_simulate_the_same_steps():
     environment = make("HalfCheetahDir", tasks=2, trajectories=3, horizon=10, threads=2)
     actions = np.random.default_rng(0).uniform(-1.0, 1.0, (10, 6, 6))

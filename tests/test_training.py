@@ -386,6 +386,13 @@ def test_an_edited_estimator_from_outside_starts_afresh(tmp_path, monkeypatch):
     assert checkpoints.checkpoint_path(tmp_path, described) != before
 
 
+def test_an_estimator_without_a_file_is_one_line_too(tmp_path):
+    settings = dataclasses.replace(SETTINGS, estimator="time:sleep")  # built into Python
+    with pytest.raises(InputError, match="estimator 'time:sleep' failed"):
+        training.train(settings, *paths(tmp_path))
+    assert not (tmp_path / "run.parquet").exists()
+
+
 def test_a_failure_names_the_task_among_all(monkeypatch):
     """The second of the second shard's two tasks is the fourth of all."""
     iterate = training.MetaIteration(dataclasses.replace(SETTINGS, tasks=4), CATALOGUE["lvc"], 1)

@@ -248,7 +248,9 @@ def read_rows(configuration: Path) -> dict[str, dict[str, TrainingSettings]]:
             }
             for environment, settings in config["environments"].items()
         }  # fmt: skip
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError,
+    ) as error:  # fmt: skip
         raise InputError(
             f"{str(configuration)!r} is no configuration of the workflow ({error}); give one like config/paper.yaml"
         ) from None

@@ -22,15 +22,15 @@ ROOT = Path(__file__).parents[1]
 def checkpoint_path(folder: Path, settings: Mapping) -> Path:
     """Where the run with these settings, under this code, keeps its checkpoint.
 
-    Another setting or another line of code, of an estimator from outside too, is another run: it finds no checkpoint
-    and starts afresh.
+    Another setting or another line of code is another run: it finds no checkpoint and starts afresh. The file of an
+    estimator from outside counts too, what that file imports does not.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     environment = environment_module(settings["environment"])
     files = sources("metarl.training", environment, root=str(ROOT))
     plug_in, colon, _ = settings["estimator"].partition(":")
-    if colon:  # imported already, or there would be no run
-        files = [*files, sys.modules[plug_in].__file__]
+    if colon:  # imported already, or there would be no run; what is built into Python has no file
+        files += filter(None, [getattr(sys.modules[plug_in], "__file__", None)])
     for source in files:
         digest.update(Path(source).read_bytes())
     return folder / f"{digest.hexdigest()[:32]}.npz"
