@@ -74,10 +74,12 @@ def test_acting_is_the_gaussian_of_the_outputs(hidden_sizes, activation):
     draw = np.random.default_rng(0).standard_normal
     parameters, observations = draw((2, policy.parameter_size)), draw((2, 5, 3))
     noise = draw((2, 5, 2))
-    actions, means = policy.actor(parameters)(observations, noise)
+    act, log_stds = policy.actor(tf.constant(parameters))
+    actions, means = act(observations, noise)
     mean, log_std = policy.outputs(tf.constant(parameters), tf.constant(observations))
     np.testing.assert_allclose(means, mean, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(actions, mean + np.exp(log_std) * noise, rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(np.broadcast_to(log_stds[:, None], log_std.shape), log_std)
 
 
 def test_gaussian_parameter_order():

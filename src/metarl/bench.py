@@ -271,9 +271,10 @@ def core_hours(rows: Mapping[str, Mapping[str, TrainingSettings]]) -> dict:
     compared = ENVIRONMENT if ENVIRONMENT in rows else next(iter(rows))
     algorithms = {name: hours(row) for name, row in rows[compared].items()}
     reference, cost = next(iter(algorithms.items()))
-    others = {name: hours(row[reference]) for name, row in rows.items() if name != compared}
     return {
-        "environments": {name: others.get(name, cost) for name in rows},
+        "environments": {
+            name: cost if name == compared else hours(row[reference]) for name, row in rows.items()
+        },
         "of_algorithm": reference,
         "relative": {name: each / cost for name, each in algorithms.items()},
         "of_environment": compared,

@@ -235,9 +235,8 @@ def trpo(
     )
     # x^T F x without another product: F x = gradient - residual - damping x
     curvature = direction @ (gradient - residual - damping * direction)
-    with np.errstate(
-        invalid="ignore"
-    ):  # of a negative curvature: NaN, which the line search rejects
+    with np.errstate(invalid="ignore"):
+        # NaN where the curvature is negative, which the line search rejects
         longest = direction * np.sqrt(2.0 * trust_region / (curvature + 1e-8))
     for number in range(trials):
         moved = parameters + shrinkage**number * longest

@@ -106,24 +106,21 @@ class GaussianMLPPolicy:
         return outputs, changes
 
     def actor(
-        self, parameters: np.ndarray
-    ) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        self, parameters: tf.Tensor
+    ) -> tuple[Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], np.ndarray]:
         """Acts for one step of a rollout, with parameters [K, P].
 
         In NumPy, because at this size a call into TensorFlow takes ten times as long as the arithmetic.
 
         Returns:
           A function from observations [K, N, O] and standard normal noise [K, N, A] to actions, mean + sigma * noise, and
-          the mean of `outputs`, each [K, N, A].
+          the mean of `outputs`, each [K, N, A]; and the log standard deviations [K, A], the same in every state.
         """
-        ends = np.cumsum([math.prod(shape) for shape in self.shapes])
-        parts = np.split(parameters, ends[:-1], axis=1)
-        *layers, log_std = (
-            part.reshape(-1, *shape) if len(shape) == 2 else part[:, None]
-            for part, shape in zip(parts, self.shapes, strict=True)
+        *layers, log_std = (part.numpy() for part in split_parameters(parameters, self.shapes))
+        (first_kernel, first_bias), *others = zip(
+            layers[::2], (bias[:, None] for bias in layers[1::2]), strict=True
         )
-        (first_kernel, first_bias), *others = zip(layers[::2], layers[1::2], strict=True)
-        sigma = np.exp(log_std)
+        sigma = np.exp(log_std)[:, None]
 
         def act(observations: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             mean = observations @ first_kernel + first_bias
@@ -132,7 +129,7 @@ class GaussianMLPPolicy:
                 mean = hidden @ kernel + bias
             return mean + sigma * noise, mean
 
-        return act
+        return act, log_std
 
     def log_prob_change(
         self,

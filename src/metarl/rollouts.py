@@ -71,8 +71,7 @@ class Sampler:
         observations = np.empty((*self.shape, observation_size), np.float32)
         actions, means = (np.empty((*self.shape, action_size), np.float32) for _ in range(2))
         rewards, mask = np.zeros(self.shape, np.float32), np.zeros(self.shape, np.float32)
-        parameters = np.asarray(parameters)
-        act = self.policy.actor(parameters)
+        act, log_std = self.policy.actor(parameters)
         start, _ = self.environment.reset(
             seed=int(generator.integers(2**31)), options={"tasks": tasks}
         )
@@ -88,5 +87,5 @@ class Sampler:
             rewards[:, :, t] = alive * reward.reshape(tasks_count, rows)
             alive &= ~terminated.reshape(tasks_count, rows)
             observation = after.astype(np.float32).reshape(tasks_count, rows, observation_size)
-        log_stds = np.broadcast_to(parameters[:, None, None, -action_size:], means.shape)
+        log_stds = np.broadcast_to(log_std[:, None, None], means.shape)
         return Rollout(observations, actions, rewards, mask, (means, log_stds))

@@ -140,17 +140,17 @@ def task_by_task(function: Callable[..., tf.Tensor], *arguments) -> tf.Tensor:
 
     Args:
       function: from arguments of one task, whose tensors have a leading axis of 1, to a tensor [1, ...].
-      *arguments: structures of tensors with a leading axis of K, the first of them a tensor; scalars go to each task.
+      *arguments: structures of tensors with a leading axis of K, which the first of all has; scalars go to each task.
     """
 
     def of_task(task: tf.Tensor) -> tf.Tensor:
-        def of(x: tf.Tensor) -> tf.Tensor:  # a slice: tf.gather is slower
-            return tf.slice(x, [task] + [0] * (x.shape.rank - 1), [1, *x.shape[1:]])
+        def mine(x: tf.Tensor) -> tf.Tensor:  # a slice: tf.gather is slower
+            rank = x.shape.rank
+            return tf.slice(x, [task] + [0] * (rank - 1), [1, *x.shape[1:]]) if rank else x
 
-        mine = tf.nest.map_structure(lambda x: of(x) if x.shape.rank else x, arguments)
-        return function(*mine)[0]
+        return function(*tf.nest.map_structure(mine, arguments))[0]
 
-    first = arguments[0]
+    first = tf.nest.flatten(arguments)[0]
     return tf.map_fn(of_task, tf.range(first.shape[0]), fn_output_signature=first.dtype)
 
 
@@ -193,13 +193,13 @@ class OuterMeasures(NamedTuple):
 
     Attributes:
       gradient_norm: [].
-      kl: [], post-update mean KL of the step; nan for Adam, which does not measure it.
-      accepted: [], whether TRPO's line search accepted a step, 1 or 0; nan for Adam.
+      kl: post-update mean KL of the step; nan for Adam, which does not measure it.
+      accepted: whether TRPO's line search accepted a step, 1 or 0; nan for Adam.
     """
 
     gradient_norm: tf.Tensor
-    kl: tf.Tensor
-    accepted: tf.Tensor
+    kl: float
+    accepted: float
 
 
 def every_task(parameters: tf.Tensor, tasks: int) -> tf.Tensor:
@@ -269,11 +269,11 @@ def bound_update(
         chain: list[tf.Tensor], seen: list[Trajectories], vectors: tf.Tensor
     ) -> tf.Tensor:
         def of_task(
-            vector: tf.Tensor, chain: list[tf.Tensor], seen: list[Trajectories]
+            chain: list[tf.Tensor], seen: list[Trajectories], vector: tf.Tensor
         ) -> tf.Tensor:
             return meta_fisher_product(policy, chain, seen, settings.inner, vector)
 
-        return tf.reduce_mean(task_by_task(of_task, vectors, chain, seen), axis=0)
+        return tf.reduce_mean(task_by_task(of_task, chain, seen, vectors), axis=0)
 
     @tf.function(jit_compile=True, autograph=False)
     def measure_of(parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
@@ -296,8 +296,7 @@ def bound_update(
     ) -> tuple[OuterState, OuterMeasures]:
         gradient = gradient_of(state, shards)
         moved, memory = adam(state.parameters, gradient, state.adam, settings.outer_learning_rate)
-        unknown = tf.constant(math.nan)
-        measures = OuterMeasures(tf.norm(gradient), unknown, unknown)
+        measures = OuterMeasures(tf.norm(gradient), math.nan, math.nan)
         return state._replace(parameters=moved, adam=memory), measures
 
     def trpo_update(
@@ -320,9 +319,7 @@ def bound_update(
         step = trpo(
             state.parameters.numpy(), gradient.numpy(), product, measure, settings.trust_region
         )
-        measures = OuterMeasures(
-            tf.norm(gradient), tf.constant(step.kl), tf.constant(float(step.accepted))
-        )
+        measures = OuterMeasures(tf.norm(gradient), step.kl, float(step.accepted))
         return state._replace(parameters=tf.constant(step.parameters)), measures
 
     return trpo_update if settings.outer_optimizer == "trpo" else adam_update
@@ -526,8 +523,8 @@ def train(
                 mean_return=float(returns.mean()),
                 task_std=float(returns.std()),
                 gradient_norm=float(measures[0].gradient_norm),
-                kl=float(measures[-1].kl),
-                step_accepted=float(measures[-1].accepted),
+                kl=measures[-1].kl,
+                step_accepted=measures[-1].accepted,
                 inner_kl_coefficient=float(tf.reduce_mean(before.inner_kl_coefficients)),
                 effective_sample_size=effective,
             )
