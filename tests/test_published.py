@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from metarl.errors import InputError
-from metarl.figures import tables
 from metarl.published import archive
+from metarl.results import tables
 from metarl.storage import pack_arrays, write_bytes
 
 RUN = {"algorithm": "maml_trpo", "environment": "PointGoal_finn2017", "estimator": "maml"}

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from metarl.cli import COMMANDS
+from metarl.cli.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -161,7 +161,7 @@ class Timed:
 
     def __init__(self, settings: TrainingSettings, threads: int):
         from metarl.estimators import estimator  # TensorFlow takes seconds: not for bad input
-        from metarl.training import MetaIteration
+        from metarl.training.iteration import MetaIteration
 
         started = time.perf_counter()
         self._iterate = MetaIteration(settings, estimator(settings.estimator), threads)
@@ -173,13 +173,13 @@ class Timed:
     def iterate(self) -> list[np.ndarray]:
         """One iteration; returns the actions of its rollouts, [T, K * N, A] each."""
         started = time.perf_counter()
-        self._state, _, rollouts, _ = self._iterate(self._state, self._number)
+        self._state, iteration = self._iterate(self._state, self._number)
         self._state.parameters.numpy()  # waits for the result
         self.spent.append(time.perf_counter() - started)
         self._number += 1
         actions = [
             np.concatenate([rollout.actions for rollout in step])
-            for step in zip(*rollouts, strict=True)
+            for step in zip(*iteration.rollouts, strict=True)
         ]
         return [x.reshape(-1, *x.shape[2:]).transpose(1, 0, 2) for x in actions]
 

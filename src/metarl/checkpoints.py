@@ -27,7 +27,7 @@ def checkpoint_path(folder: Path, settings: Mapping) -> Path:
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     environment = environment_module(settings["environment"])
-    files = sources("metarl.training", environment, root=str(ROOT))
+    files = sources("metarl.training.train", environment, root=str(ROOT))
     plug_in, colon, _ = settings["estimator"].partition(":")
     if colon:  # imported already, or there would be no run; what is built into Python has no file
         files += filter(None, [getattr(sys.modules[plug_in], "__file__", None)])

@@ -7,31 +7,15 @@ import gymnasium
 import numpy as np
 import pandas as pd
 
-from metarl.errors import InputError
 from metarl.estimators import estimator
+from metarl.policy_files import load_policy
 from metarl.randomness import generator
-from metarl.rollouts import Rollout
+from metarl.rollouts import Rollout, make_sampler
 from metarl.settings import TrainingSettings, require
-from metarl.storage import require_writable, unpack_arrays, write_parquet
-from metarl.training import adaptation_chain, bound_adapt, make_sampler
+from metarl.storage import require_writable, write_parquet
+from metarl.training.iteration import adaptation_chain, compiled_adaptation
 
 PATHS = 3  # trajectories of a task whose paths are kept
-
-
-def load_policy(path: Path) -> tuple[np.ndarray, TrainingSettings]:
-    """The parameters [P] that `metarl train` wrote, and the settings it trained them with.
-
-    Raises:
-      InputError: no such file, or a damaged or foreign one.
-    """
-    arrays, stored = unpack_arrays(path)
-    try:
-        stored["hidden_sizes"] = tuple(stored["hidden_sizes"])
-        return arrays["parameters"], TrainingSettings(**stored)
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{str(path)!r} is not a policy of `metarl train`; give one of its .npz"
-        ) from error
 
 
 class RecordPositions(gymnasium.vector.VectorWrapper):
@@ -99,8 +83,7 @@ def evaluate(
     require_writable(output, *([paths] if paths else []))
     parameters, trained = load_policy(policy)
     settings = TrainingSettings(**{**vars(trained), "tasks": tasks, "trajectories": trajectories})
-    if inner_steps < 0:
-        raise InputError(f"inner_steps is {inner_steps}; give an integer >= 0")
+    require(inner_steps >= 0, "inner_steps", inner_steps, "an integer >= 0")
     require(later_step_scale > 0, "later_step_scale", later_step_scale, "a positive number")
     entry = estimator(settings.estimator)
     sampler = make_sampler(settings, threads)
@@ -110,9 +93,14 @@ def evaluate(
     eta = settings.inner_learning_rate
     learning_rates = [eta if step == 0 else later_step_scale * eta for step in range(inner_steps)]
     _, rollouts = adaptation_chain(
-        sampler, bound_adapt(sampler.policy, entry, settings), settings, parameters, drawn, learning_rates,
-        "held-out rollout",
-    )  # fmt: skip
+        sampler,
+        compiled_adaptation(sampler.policy, entry, settings),
+        settings,
+        parameters,
+        drawn,
+        learning_rates,
+        ("held-out rollout",),
+    )
     run = {
         name: getattr(settings, name) for name in ("algorithm", "environment", "estimator", "seed")
     }

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from metarl.errors import InputError
-from metarl.figures import tables
+from metarl.results import tables
 from metarl.settings import require
 from metarl.storage import require_writable, unpack_arrays, write_parquet, write_text
 

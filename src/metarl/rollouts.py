@@ -6,7 +6,9 @@ import gymnasium
 import numpy as np
 import tensorflow as tf
 
+from metarl import environments
 from metarl.policies import GaussianMLPPolicy
+from metarl.settings import TrainingSettings
 
 
 class Rollout(NamedTuple):
@@ -89,3 +91,21 @@ class Sampler:
             observation = after.astype(np.float32).reshape(tasks_count, rows, observation_size)
         log_stds = np.broadcast_to(log_std[:, None, None], means.shape)
         return Rollout(observations, actions, rewards, mask, (means, log_stds))
+
+
+def make_sampler(settings: TrainingSettings, threads: int) -> Sampler:
+    """The environment of K x N simulations and its policy, in a sampler."""
+    environment = environments.make(
+        settings.environment,
+        tasks=settings.tasks,
+        trajectories=settings.trajectories,
+        horizon=settings.horizon,
+        threads=threads,
+    )
+    policy = GaussianMLPPolicy(
+        environment.single_observation_space.shape[0],
+        environment.single_action_space.shape[0],
+        settings.hidden_sizes,
+        settings.activation,
+    )
+    return Sampler(environment, policy, settings.tasks, settings.horizon)

@@ -146,6 +146,11 @@ class TrainingSettings:
             )
 
     @property
+    def steps_an_iteration(self) -> int:
+        """Environment steps of a meta-iteration."""
+        return (self.inner_steps + 1) * self.tasks * self.trajectories * self.horizon
+
+    @property
     def inner(self) -> InnerSettings:
         return InnerSettings(self.inner_learning_rate, self.averaging)
 

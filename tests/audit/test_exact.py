@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from metarl.audit import exact
 from metarl.audit.problems import PROBLEMS, problem
-from metarl.audit.rates import fit
 from metarl.errors import InputError
 from metarl.estimators import CATALOGUE, Estimator
 from metarl.estimators.catalogue import lsf
+from metarl.results.rates import fit
 
 SAMPLE_SIZES = {
     "bandit": (4, 8, 16, 32, 64),

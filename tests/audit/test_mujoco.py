@@ -12,7 +12,7 @@ from metarl.audit import mujoco, sampled
 from metarl.audit.mujoco import Audit, Settings, audit
 from metarl.errors import InputError
 from metarl.estimators import estimator, meta_gradient
-from metarl.outer_optimizers import clipped_gradient
+from metarl.objectives import clipped_gradient
 from metarl.randomness import generator
 from metarl.settings import TrainingSettings
 from metarl.storage import pack_arrays, write_bytes

@@ -8,7 +8,7 @@ from metarl.errors import InputError
 from metarl.estimators import CATALOGUE, estimator, meta_gradient
 from metarl.estimators.algebra import log_likelihood
 from metarl.estimators.catalogue import LOADED_DICE_DECAY
-from metarl.outer_optimizers import clipped_gradient
+from metarl.objectives import clipped_gradient
 from metarl.policies import GaussianMLPPolicy, log_prob
 from metarl.settings import InnerSettings
 from metarl.trajectories import Trajectories

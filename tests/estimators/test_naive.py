@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from metarl.estimators import CATALOGUE, as_coded, catalogue, meta_gradient
 from metarl.estimators.catalogue import LOADED_DICE_DECAY
-from metarl.outer_optimizers import clipped_gradient
+from metarl.objectives import clipped_gradient
 from metarl.policies import TabularSoftmaxPolicy
 from metarl.settings import InnerSettings
 from metarl.trajectories import Trajectories

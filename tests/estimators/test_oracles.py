@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from metarl.adaptation import adapt
 from metarl.estimators import CATALOGUE, meta_gradient
-from metarl.outer_optimizers import clipped_gradient
+from metarl.objectives import clipped_gradient
 from metarl.policies import GaussianMLPPolicy
 from metarl.settings import InnerSettings
 from metarl.trajectories import Trajectories

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metarl.figures import tables
+from metarl.results import tables
 
 SIZES = (4, 8, 16, 20, 32, 64)
 AUDITED = {  # estimator: relative bias = factor N^exponent, variance = factor N^exponent

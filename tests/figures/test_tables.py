@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from metarl.errors import InputError
-from metarl.figures import tables
+from metarl.results import tables
 
 
 def test_files_are_joined_and_sorted(audit_frame, write):

@@ -7,7 +7,7 @@ rule published:
 
 rule train_published:
     input:
-        lambda wildcards: sources("metarl.training", environment_module(wildcards.environment)),
+        lambda wildcards: sources("metarl.training.train", environment_module(wildcards.environment)),
     output:
         table=f"{RESULTS}/published/{{environment}}/seed_{{seed}}.parquet",
         policy=f"{RESULTS}/published/{{environment}}/seed_{{seed}}.npz",

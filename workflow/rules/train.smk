@@ -2,7 +2,7 @@
 # deleted, and the next attempt resumes from what metarl finds there for the same settings and code.
 rule train:
     input:
-        lambda wildcards: sources("metarl.training", environment_module(wildcards.environment)),
+        lambda wildcards: sources("metarl.training.train", environment_module(wildcards.environment)),
     output:
         table=f"{RESULTS}/train/{RUN}.parquet",
         policy=f"{RESULTS}/train/{RUN}.npz",

@@ -35,7 +35,7 @@ from metarl.audit.problems import FiniteProblem, problem
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import inner_chain
-from metarl.outer_optimizers import clipped_gradient
+from metarl.objectives import clipped_gradient
 from metarl.randomness import generator
 from metarl.settings import require, require_list
 from metarl.storage import require_writable, write_parquet

@@ -28,7 +28,7 @@ from metarl.audit.problems import FiniteProblem, problem
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import inner_chain
-from metarl.outer_optimizers import clipped_gradient
+from metarl.objectives import clipped_gradient
 from metarl.policies import log_prob
 from metarl.settings import InnerSettings, require_list
 from metarl.storage import require_writable, write_parquet

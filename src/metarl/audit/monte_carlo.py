@@ -24,7 +24,7 @@ from metarl.estimators.algebra import (
     inner_step,
     leave_one_out_ratios,
 )
-from metarl.outer_optimizers import clipped_gradient
+from metarl.objectives import clipped_gradient
 from metarl.policies import TabularSoftmaxPolicy
 from metarl.randomness import generator
 from metarl.settings import InnerSettings, require_list

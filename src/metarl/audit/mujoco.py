@@ -33,13 +33,12 @@ from metarl.estimators.algebra import (
     rewards_to_go,
     value,
 )
-from metarl.evaluation import load_policy
-from metarl.outer_optimizers import clipped_gradient
+from metarl.objectives import clipped_gradient
+from metarl.policy_files import load_policy
 from metarl.randomness import generator
-from metarl.rollouts import Rollout, Sampler
+from metarl.rollouts import Rollout, Sampler, make_sampler
 from metarl.settings import AdvantageSettings, require
 from metarl.storage import require_writable
-from metarl.training import make_sampler
 from metarl.trajectories import Trajectories
 
 CHUNK = 4  # replicates simulated at a time: one shape means one compilation for each N

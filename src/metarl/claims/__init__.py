@@ -15,7 +15,7 @@ from metarl.claims import page
 from metarl.claims.catalogue import CLAIMS, Claim
 from metarl.claims.measurements import Evidence
 from metarl.errors import InputError, RunError
-from metarl.figures import tables
+from metarl.results import tables
 from metarl.storage import write_text
 
 CRITERIA = (

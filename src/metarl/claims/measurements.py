@@ -1,6 +1,6 @@
 """Measurements: one number with its interval, and whether it fulfils a criterion.
 
-Slopes come from `metarl.audit.rates`. The exact audit has no sampling noise, so a criterion is held
+Slopes come from `metarl.results.rates`. The exact audit has no sampling noise, so a criterion is held
 against the slope itself; the interval beside it says how straight the line is. Training has noise:
 there a criterion is held against the lower end of a bootstrap interval over seeds.
 
@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from metarl.audit import rates
 from metarl.audit.iterations import iterations_to
-from metarl.figures import statistics, tables
-from metarl.figures.tables import CONTROLS, count_divergence_as_worst, final_returns, mean_of_runs
 from metarl.randomness import generator
+from metarl.results import rates, statistics, tables
+from metarl.results.tables import CONTROLS, count_divergence_as_worst, final_returns, mean_of_runs
 
 UNBIASED = "unbiased"
 PRACTICAL = ("lsf", "dice", "lvc", "maml", "fomaml", "emaml")
@@ -41,7 +40,7 @@ Criterion = Callable[[float], bool]
 
 @dataclass(frozen=True)
 class Evidence:
-    """Declared criteria and the tables of `metarl.figures.tables`, each possibly empty.
+    """Declared criteria and the tables of `metarl.results.tables`, each possibly empty.
 
     `audit` are the judged problems of the exact audit, `sampled` the Monte Carlo and MuJoCo audits, `study` the training
     runs at other N than those of `training`, `published` the held-out returns of runs with published settings.

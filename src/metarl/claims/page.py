@@ -5,9 +5,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
-from metarl.audit import rates
 from metarl.claims.catalogue import Claim
 from metarl.claims.measurements import Evidence, Measurement
+from metarl.results import rates
 
 
 def hash_criteria(criteria: Mapping[str, float]) -> str:

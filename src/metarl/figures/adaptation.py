@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from metarl.figures import statistics, style, tables
+from metarl.figures import style
+from metarl.results import statistics, tables
 
 SPREAD = 0.3
 

@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
 
-from metarl.figures import style, tables
+from metarl.figures import style
 from metarl.figures.exact_audit import catalogue_rows, named_problems
+from metarl.results import tables
 
 BUDGETS = (128, 1024, 16384)
 PROBLEMS = ("bandit", "chain")

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator, ScalarFormatter
 
 from metarl.audit.iterations import mean_iterations_to, predicted_iterations
-from metarl.figures import statistics, style, tables
+from metarl.figures import style
+from metarl.results import statistics, tables
 
 MARKERS = 6
 PREDICTED = ("unbiased", "lsf")

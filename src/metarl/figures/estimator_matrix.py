@@ -15,10 +15,10 @@ import pandas as pd
 import pyarrow.parquet
 from matplotlib.figure import Figure
 
-from metarl.audit import rates
 from metarl.errors import InputError
-from metarl.figures import style, tables
+from metarl.figures import style
 from metarl.figures.exact_audit import signed
+from metarl.results import rates, tables
 
 STEPS = 5
 LAG = np.subtract.outer(np.arange(STEPS), np.arange(STEPS))  # t - t'

@@ -1,7 +1,7 @@
 """Exact relative bias and variance of each estimator against the sample size N, a row a problem.
 
 Both axes are logarithmic, so that a rate N^s is a line of slope s; the slopes in the legends are
-fitted on the last octaves (`metarl.audit.rates`). Dotted guides have the rates of Tang (2022): at
+fitted on the last octaves (`metarl.results.rates`). Dotted guides have the rates of Tang (2022): at
 most N^-1/2 for the bias, N^-1 (LSF) and N^+1 (unbiased) for the variance; only their slopes matter.
 A relative bias below EXACTLY_ZERO is rounding error: such an estimator is listed as exactly 0 and
 not drawn. Published deviations have a figure of their own (`published_code`).
@@ -24,8 +24,8 @@ from matplotlib.ticker import (
     ScalarFormatter,
 )
 
-from metarl.audit import rates
-from metarl.figures import style, tables
+from metarl.figures import style
+from metarl.results import rates, tables
 
 EXACTLY_ZERO = 1e-9
 LABELS = {"relative_bias": "relative bias", "variance": "variance"}

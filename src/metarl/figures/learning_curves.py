@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from metarl.figures import statistics, style, tables
+from metarl.figures import style
+from metarl.results import statistics, tables
 
 MARKERS = 6
 

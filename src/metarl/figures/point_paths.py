@@ -10,7 +10,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from metarl.figures import style, tables
+from metarl.figures import style
+from metarl.results import tables
 
 TASKS = 8  # more would hide each other
 

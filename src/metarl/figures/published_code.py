@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from metarl.audit import rates
 from metarl.errors import InputError
-from metarl.figures import style, tables
+from metarl.figures import style
 from metarl.figures.exact_audit import EXACTLY_ZERO, named_problems, signed
+from metarl.results import rates, tables
 
 SAMPLE_SIZE = 20
 SUFFIX = "_as_coded"

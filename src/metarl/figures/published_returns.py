@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from metarl.figures import style, tables
+from metarl.figures import style
+from metarl.results import tables
 
 SPREAD = 0.12
 PUBLISHED = style.Look("#000000", "o", "-")

@@ -12,7 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from metarl.figures import statistics, style, tables
+from metarl.figures import style
+from metarl.results import statistics, tables
 
 
 def draw(paths: Sequence[Path | str]) -> Figure:

@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
 
-from metarl.figures import style, tables
+from metarl.figures import style
+from metarl.results import tables
 
 COLUMNS = {
     "relative_bias": "relative bias (fraction)",

@@ -10,7 +10,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from metarl.figures import style, tables
+from metarl.figures import style
+from metarl.results import tables
 
 
 def draw(paths: Sequence[Path | str]) -> Figure:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from metarl.figures import statistics
+from metarl.results import statistics
 
 
 def test_interquartile_mean_of_three_seeds_is_their_mean():

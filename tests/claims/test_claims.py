@@ -10,7 +10,7 @@ import pytest
 
 from metarl.claims import CRITERIA, Files, catalogue, check_claims, write_claims
 from metarl.errors import InputError, RunError
-from metarl.figures import tables
+from metarl.results import tables
 
 CRITERIA_VALUES = {
     "confidence": 0.95,

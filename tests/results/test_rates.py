@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metarl.audit import rates
+from metarl.results import rates
 
 SIZES = np.array([4, 8, 16, 32, 64])
 

@@ -13,14 +13,20 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from metarl import checkpoints, training
+from metarl import checkpoints
 from metarl.adaptation import inner_gradient
 from metarl.environments import PhysicsError
 from metarl.errors import InputError
 from metarl.estimators import CATALOGUE, estimator, meta_gradient
-from metarl.evaluation import evaluate, load_policy
+from metarl.evaluation import evaluate
+from metarl.optimizers import optimizer_of
+from metarl.policy_files import load_policy
 from metarl.randomness import generator
+from metarl.rollouts import Sampler, make_sampler
 from metarl.settings import TrainingSettings
+from metarl.training import iteration, train
+from metarl.training.gradient import MetaObjective, every_task
+from metarl.training.iteration import MetaIteration, adaptation_chain, compiled_adaptation
 
 SETTINGS = TrainingSettings(
     environment="PointGoal",
@@ -41,10 +47,21 @@ def paths(folder: Path) -> tuple[Path, Path, Path]:
     return folder / "run.parquet", folder / "run.npz", folder / "checkpoints"
 
 
+def outer_step(sampler, name: str, settings: TrainingSettings, theta: np.ndarray, shards):
+    """The optimizer's first step on the shards' batches: theta [P] and its measures."""
+    optimizer = optimizer_of(settings)
+    parameters = tf.constant(theta, tf.float32)
+    objective = MetaObjective(sampler.policy, CATALOGUE[name], settings)
+    moved, _, measures = optimizer.update(
+        objective, parameters, optimizer.start(parameters, settings), shards
+    )
+    return moved.numpy(), measures
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    training.train(SETTINGS, *paths(folder), tensorboard=folder / "tensorboard")
+    train.train(SETTINGS, *paths(folder), tensorboard=folder / "tensorboard")
     return folder
 
 
@@ -127,10 +144,10 @@ def test_interrupted_between_any_two_checkpoints(stop_at, trained, tmp_path, mon
 
     monkeypatch.setattr(checkpoints, "save", stopping)
     with pytest.raises(KeyboardInterrupt):
-        training.train(SETTINGS, *paths(tmp_path))
+        train.train(SETTINGS, *paths(tmp_path))
     assert not (tmp_path / "run.parquet").exists()
     monkeypatch.setattr(checkpoints, "save", save)
-    training.train(SETTINGS, *paths(tmp_path))
+    train.train(SETTINGS, *paths(tmp_path))
     for name in ("run.parquet", "run.npz"):
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
 
@@ -142,7 +159,7 @@ def test_a_damaged_checkpoint_is_named_and_ignored(trained, tmp_path, capsys):
     damaged = bytearray(whole.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)
-    training.train(SETTINGS, *paths(tmp_path))
+    train.train(SETTINGS, *paths(tmp_path))
     assert "starting afresh" in capsys.readouterr().err
     assert (tmp_path / "run.parquet").read_bytes() == (trained / "run.parquet").read_bytes()
 
@@ -155,7 +172,7 @@ def test_another_setting_is_another_checkpoint(tmp_path):
 
 
 def test_a_physics_failure_keeps_the_last_good_checkpoint(tmp_path, monkeypatch, trained):
-    collect, calls = training.Sampler.collect, []
+    collect, calls = Sampler.collect, []
 
     def failing(*arguments):
         calls.append(1)
@@ -163,35 +180,35 @@ def test_a_physics_failure_keeps_the_last_good_checkpoint(tmp_path, monkeypatch,
             raise PhysicsError(task=1, trajectory=2, step=4, reason="planted")
         return collect(*arguments)
 
-    monkeypatch.setattr(training.Sampler, "collect", failing)
+    monkeypatch.setattr(Sampler, "collect", failing)
     with pytest.raises(PhysicsError, match="task 1"):
-        training.train(SETTINGS, *paths(tmp_path))
-    monkeypatch.setattr(training.Sampler, "collect", collect)
+        train.train(SETTINGS, *paths(tmp_path))
+    monkeypatch.setattr(Sampler, "collect", collect)
     path = checkpoints.checkpoint_path(tmp_path / "checkpoints", dataclasses.asdict(SETTINGS))
     arrays, rows = checkpoints.load(path)
     assert int(arrays["iteration"]) == 1 and len(rows) == 2
-    training.train(SETTINGS, *paths(tmp_path))
+    train.train(SETTINGS, *paths(tmp_path))
     assert (tmp_path / "run.parquet").read_bytes() == (trained / "run.parquet").read_bytes()
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     """A post-update batch with an infinite advantage; the pre-update one is as it was."""
-    trajectories, seen = training.trajectories, []
+    trajectories, seen = iteration.trajectories, []
 
     def overflowing(rollout, settings):
         seen.append(rollout)
         batch = trajectories(rollout, settings)
         return batch._replace(advantages=math.inf * batch.advantages) if len(seen) == 2 else batch
 
-    monkeypatch.setattr(training, "trajectories", overflowing)
-    with pytest.raises(training.NonFiniteGradient, match="iteration 0"):
-        training.train(SETTINGS, *paths(tmp_path))
+    monkeypatch.setattr(iteration, "trajectories", overflowing)
+    with pytest.raises(train.NonFiniteGradient, match="iteration 0"):
+        train.train(SETTINGS, *paths(tmp_path))
     assert not (tmp_path / "run.parquet").exists()
 
 
 def test_unknown_estimator_writes_nothing(tmp_path):
     with pytest.raises(InputError, match="choose one of fomaml"):
-        training.train(dataclasses.replace(SETTINGS, estimator="lfs"), *paths(tmp_path))
+        train.train(dataclasses.replace(SETTINGS, estimator="lfs"), *paths(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -205,7 +222,7 @@ ADAPTIVE = dataclasses.replace(SETTINGS, inner_steps=2, inner_kl_target=1e-5)
 def test_other_outer_states_survive_an_interruption(settings, tmp_path, monkeypatch):
     """Stopped after two iterations of three, then run again."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    training.train(settings, *paths(whole))
+    train.train(settings, *paths(whole))
     save, saved = checkpoints.save, []
 
     def stopping(*arguments):
@@ -215,9 +232,9 @@ def test_other_outer_states_survive_an_interruption(settings, tmp_path, monkeypa
 
     monkeypatch.setattr(checkpoints, "save", stopping)
     with pytest.raises(KeyboardInterrupt):
-        training.train(settings, *paths(stopped))
+        train.train(settings, *paths(stopped))
     monkeypatch.setattr(checkpoints, "save", save)
-    training.train(settings, *paths(stopped))
+    train.train(settings, *paths(stopped))
     for name in ("run.parquet", "run.npz"):
         assert (stopped / name).read_bytes() == (whole / name).read_bytes()
     frame = pd.read_parquet(whole / "run.parquet")
@@ -231,14 +248,14 @@ def test_other_outer_states_survive_an_interruption(settings, tmp_path, monkeypa
 def test_a_published_inner_loss_adapts_in_training_too():
     """The policy that acts after the inner step is the one that the estimator differentiates through."""
     name = "learn2learn_dice_as_coded"
-    sampler = training.make_sampler(SETTINGS, threads=1)
+    sampler = make_sampler(SETTINGS, threads=1)
     initial = sampler.policy.initial_parameters(generator(0, "initial")).astype(np.float32)
     tasks = sampler.environment.sample_tasks(generator(0, "tasks"), SETTINGS.tasks)
     acting = {}
     for each in (name, "maml"):
-        adapt = training.bound_adapt(sampler.policy, CATALOGUE[each], SETTINGS)
-        (_, batch), _ = training.adaptation_chain(
-            sampler, adapt, SETTINGS, initial, tasks, [0.1], "rollout"
+        adapt = compiled_adaptation(sampler.policy, CATALOGUE[each], SETTINGS)
+        (_, batch), _ = adaptation_chain(
+            sampler, adapt, SETTINGS, initial, tasks, [0.1], ("rollout",)
         )
         acting[each] = batch.behaviour[0]
     assert not np.array_equal(acting[name], acting["maml"])
@@ -246,7 +263,7 @@ def test_a_published_inner_loss_adapts_in_training_too():
 
 def test_two_inner_steps_train(tmp_path):
     settings = dataclasses.replace(SETTINGS, inner_steps=2, iterations=1)
-    training.train(settings, *paths(tmp_path))
+    train.train(settings, *paths(tmp_path))
     frame = pd.read_parquet(tmp_path / "run.parquet")
     assert frame["inner_step"].tolist() == [0, 1, 2]
     assert frame["environment_steps"].iloc[0] == 3 * 2 * 3 * 6
@@ -255,18 +272,17 @@ def test_two_inner_steps_train(tmp_path):
 @pytest.mark.parametrize("name", ["unbiased_baseline", "leave_one_out", "dice"])
 def test_later_epochs_are_off_policy_and_finite(name):
     """One update on data from other parameters; the rest of the catalogue is compared off policy elsewhere."""
-    sampler = training.make_sampler(SETTINGS, threads=1)
+    sampler = make_sampler(SETTINGS, threads=1)
     initial = sampler.policy.initial_parameters(generator(0, "initial"))
     tasks = sampler.environment.sample_tasks(generator(0, "tasks"), SETTINGS.tasks)
-    batches, _ = training.adaptation_chain(
-        sampler, training.bound_adapt(sampler.policy, CATALOGUE[name], SETTINGS), SETTINGS,
-        initial.astype(np.float32), tasks, [0.1], "rollout",
+    batches, _ = adaptation_chain(
+        sampler, compiled_adaptation(sampler.policy, CATALOGUE[name], SETTINGS), SETTINGS,
+        initial.astype(np.float32), tasks, [0.1], ("rollout",),
     )  # fmt: skip
-    update = training.bound_update(sampler.policy, CATALOGUE[name], SETTINGS)
-    norms = []
-    for shift in (0.0, 0.05):
-        state = training.outer_start(initial + shift, SETTINGS)
-        norms.append(float(update(state, [batches])[1].gradient_norm))
+    norms = [
+        float(outer_step(sampler, name, SETTINGS, initial + shift, [batches])[1].gradient_norms[0])
+        for shift in (0.0, 0.05)
+    ]
     assert all(math.isfinite(norm) and norm > 0 for norm in norms) and norms[0] != norms[1]
 
 
@@ -274,22 +290,20 @@ def test_later_epochs_are_off_policy_and_finite(name):
 def test_tasks_one_by_one_make_the_meta_gradient_of_all_at_once(name):
     """In float32, by its norm; without the other tasks' value, b of unbiased_baseline would be 0."""
     settings = dataclasses.replace(SETTINGS, tasks=3, inner_kl_coefficient=0.0)
-    sampler = training.make_sampler(settings, threads=1)
+    sampler = make_sampler(settings, threads=1)
     initial = sampler.policy.initial_parameters(generator(0, "initial")).astype(np.float32)
     tasks = sampler.environment.sample_tasks(generator(0, "tasks"), settings.tasks)
     entry, policy = CATALOGUE[name], sampler.policy
-    batches, _ = training.adaptation_chain(
-        sampler, training.bound_adapt(policy, entry, settings), settings, initial, tasks, [0.1], "rollout",
+    batches, _ = adaptation_chain(
+        sampler, compiled_adaptation(policy, entry, settings), settings, initial, tasks, [0.1], ("rollout",),
     )  # fmt: skip
-    found = training.bound_update(policy, entry, settings)(
-        training.outer_start(initial, settings), [batches]
-    )[1].gradient_norm
+    found = outer_step(sampler, name, settings, initial, [batches])[1].gradient_norms[0]
 
     def outer_gradient(parameters, batch):
         return inner_gradient(policy, parameters, batch, settings.averaging)
 
     def norm(value_baseline):
-        theta = training.every_task(tf.constant(initial), settings.tasks)
+        theta = every_task(tf.constant(initial), settings.tasks)
         estimates = meta_gradient(
             policy, entry, theta, batches, settings.inner, outer_gradient, value_baseline
         )
@@ -309,13 +323,13 @@ def test_shards_make_the_step_of_all_tasks_together(optimizer):
     settings = dataclasses.replace(
         SETTINGS, tasks=4, hidden_sizes=(), estimator="lsf", outer_optimizer=optimizer, outer_epochs=1, inner_kl_coefficient=0.0,
     )  # fmt: skip
-    sampler = training.make_sampler(settings, threads=1)
+    sampler = make_sampler(settings, threads=1)
     initial = sampler.policy.initial_parameters(generator(0, "initial"))
     tasks = sampler.environment.sample_tasks(generator(0, "tasks"), settings.tasks)
     entry = CATALOGUE["lsf"]
-    batches, _ = training.adaptation_chain(
-        sampler, training.bound_adapt(sampler.policy, entry, settings), settings,
-        initial.astype(np.float32), tasks, [0.1], "rollout",
+    batches, _ = adaptation_chain(
+        sampler, compiled_adaptation(sampler.policy, entry, settings), settings,
+        initial.astype(np.float32), tasks, [0.1], ("rollout",),
     )  # fmt: skip
     halves = [
         [
@@ -324,22 +338,22 @@ def test_shards_make_the_step_of_all_tasks_together(optimizer):
         ]
         for part in (slice(0, 2), slice(2, 4))
     ]
-    update = training.bound_update(sampler.policy, entry, settings)
-    start = training.outer_start(initial, settings)
+    start = initial.astype(np.float32)
     whole, cut = (
-        update(start, shards)[0].parameters - start.parameters for shards in ([batches], halves)
+        outer_step(sampler, "lsf", settings, start, shards)[0] - start
+        for shards in ([batches], halves)
     )
     # rounding alone gave 2e-4 to 4e-4 of the step, for the same tasks in other orders too
     assert np.linalg.norm(cut - whole) < 2e-3 * np.linalg.norm(whole)
     half = dataclasses.replace(settings, tasks=2)
-    alone = training.bound_update(sampler.policy, entry, half)(start, halves[:1])[0]
-    elsewhere = alone.parameters - start.parameters - whole
+    alone = outer_step(sampler, "lsf", half, start, halves[:1])[0]
+    elsewhere = alone - start - whole
     assert np.linalg.norm(elsewhere) > 1e-2 * np.linalg.norm(whole)
 
 
 def test_shards_share_the_tasks_and_no_random_number():
-    iterate = training.MetaIteration(dataclasses.replace(SETTINGS, tasks=4), CATALOGUE["lvc"], 1)
-    _, shards, rollouts, _ = iterate(iterate.start(), 0)
+    iterate = MetaIteration(dataclasses.replace(SETTINGS, tasks=4), CATALOGUE["lvc"], 1)
+    _, (shards, rollouts, _) = iterate(iterate.start(), 0)
     tasks = iterate.samplers[0].environment.sample_tasks(generator(SETTINGS.seed, "tasks", 0), 4)
     used = [sampler.environment.tasks for sampler in iterate.samplers]
     np.testing.assert_array_equal(np.concatenate(used), tasks)
@@ -352,25 +366,23 @@ def test_shards_share_the_tasks_and_no_random_number():
 def test_the_inner_kl_rule_sees_the_policy_after_the_step(target, factor):
     """At the theta that acted the divergence would be 0 and every coefficient would halve."""
     settings = dataclasses.replace(SETTINGS, inner_kl_target=target)
-    iterate = training.MetaIteration(settings, CATALOGUE["lvc"], 1)
-    state, *_ = iterate(iterate.start(), 0)
-    np.testing.assert_allclose(state.inner_kl_coefficients, [0.01 * factor], rtol=1e-6)
+    iterate = MetaIteration(settings, CATALOGUE["lvc"], 1)
+    state, _ = iterate(iterate.start(), 0)
+    np.testing.assert_allclose(state.memory.coefficients, [0.01 * factor], rtol=1e-6)
 
 
 def test_the_effective_sample_size_is_that_of_the_leave_one_out_weights():
     settings = dataclasses.replace(SETTINGS, estimator="leave_one_out", inner_kl_coefficient=0.0)
-    iterate = training.MetaIteration(settings, CATALOGUE["leave_one_out"], 1)
+    iterate = MetaIteration(settings, CATALOGUE["leave_one_out"], 1)
     start = iterate.start()
-    _, shards, _, _ = iterate(start, 0)
-    measure = training.bound_effective_sample_size(iterate.samplers[0].policy, settings)
-    whole = float(measure(start.parameters, shards))
+    _, (shards, _, _) = iterate(start, 0)
+    whole = float(iterate.objective.effective_sample_size(start.parameters, shards))
     assert 1.0 <= whole < SETTINGS.trajectories  # all trajectories but for the weights
     unmoved = dataclasses.replace(settings, inner_learning_rate=1e-9)
-    measure = training.bound_effective_sample_size(iterate.samplers[0].policy, unmoved)
+    objective = MetaObjective(iterate.samplers[0].policy, CATALOGUE["leave_one_out"], unmoved)
     batches = [[batch, batch] for (batch, _) in shards]  # theta' is the theta that acted
-    assert float(measure(start.parameters, batches)) == pytest.approx(
-        SETTINGS.trajectories, rel=1e-5
-    )
+    found = objective.effective_sample_size(start.parameters, batches)
+    assert float(found) == pytest.approx(SETTINGS.trajectories, rel=1e-5)
 
 
 def test_an_edited_estimator_from_outside_starts_afresh(tmp_path, monkeypatch):
@@ -389,13 +401,13 @@ def test_an_edited_estimator_from_outside_starts_afresh(tmp_path, monkeypatch):
 def test_an_estimator_without_a_file_is_one_line_too(tmp_path):
     settings = dataclasses.replace(SETTINGS, estimator="time:sleep")  # built into Python
     with pytest.raises(InputError, match="estimator 'time:sleep' failed"):
-        training.train(settings, *paths(tmp_path))
+        train.train(settings, *paths(tmp_path))
     assert not (tmp_path / "run.parquet").exists()
 
 
 def test_a_failure_names_the_task_among_all(monkeypatch):
     """The second of the second shard's two tasks is the fourth of all."""
-    iterate = training.MetaIteration(dataclasses.replace(SETTINGS, tasks=4), CATALOGUE["lvc"], 1)
+    iterate = MetaIteration(dataclasses.replace(SETTINGS, tasks=4), CATALOGUE["lvc"], 1)
 
     def fail(*arguments):
         raise PhysicsError(task=1, trajectory=2, step=4, reason="planted")
@@ -408,14 +420,14 @@ def test_a_failure_names_the_task_among_all(monkeypatch):
 def test_evaluation_reproduces_the_training_return(trained, tmp_path):
     """At training's own parameters, tasks and stream the held-out code returns training's numbers, bit for bit."""
     settings = dataclasses.replace(SETTINGS, iterations=1)
-    training.train(settings, *paths(tmp_path))
+    train.train(settings, *paths(tmp_path))
     parameters, stored = load_policy(tmp_path / "run.npz")
     assert stored == settings
-    sampler = training.make_sampler(stored, threads=2)
+    sampler = make_sampler(stored, threads=2)
     tasks = sampler.environment.sample_tasks(generator(stored.seed, "tasks", 1), stored.tasks)
-    _, rollouts = training.adaptation_chain(
-        sampler, training.bound_adapt(sampler.policy, CATALOGUE["lvc"], stored), stored, parameters, tasks,
-        [stored.inner_learning_rate], "rollout", 1, 0,
+    _, rollouts = adaptation_chain(
+        sampler, compiled_adaptation(sampler.policy, CATALOGUE["lvc"], stored), stored, parameters, tasks,
+        [stored.inner_learning_rate], ("rollout", 1, 0),
     )  # fmt: skip
     frame = pd.read_parquet(trained / "run.parquet")
     curve = frame[frame["iteration"] == 1]["mean_return"].tolist()

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metarl import claims, cli, figures
+from metarl import claims, figures
+from metarl.cli import commands, parse
 from metarl.errors import InputError
 from metarl.storage import pack_arrays, write_bytes
 
@@ -116,7 +117,7 @@ def metarl(monkeypatch):
     def run(arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", ["metarl", *shlex.split(arguments)])
         try:
-            cli.main()
+            parse.main()
         except SystemExit as stop:
             return stop.code
         return 0
@@ -220,7 +221,7 @@ def test_an_error_of_ours_is_not_hidden(metarl, folder, monkeypatch):
 
 
 def test_a_message_of_several_lines_becomes_one(capsys):
-    assert cli.stop(InputError("this\n  and that;\ngive these"), 2) == 2
+    assert parse.stop(InputError("this\n  and that;\ngive these"), 2) == 2
     assert capsys.readouterr().err == "metarl: this and that; give these\n"
 
 
@@ -229,12 +230,12 @@ def test_usage_names_every_command(metarl, capsys, flag):
     assert metarl(flag) == 0
     output, errors = capsys.readouterr()
     assert errors == ""
-    for name, command in cli.COMMANDS.items():
+    for name, command in commands.COMMANDS.items():
         assert f"  metarl {name} " in output
         assert command.__doc__.splitlines()[0] in output
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", commands.COMMANDS)
 def test_every_command_has_help(metarl, capsys, name):
     assert metarl(f"{name} --help") == 0
     output, errors = capsys.readouterr()
@@ -300,10 +301,10 @@ def test_every_flag_reaches_the_settings():
     for name, value in {**settings, **paths, "threads": 18}.items():
         values = value if isinstance(value, tuple) else (value,)
         arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
-    command = cli.parse("train", arguments)
+    command = parse.parse("train", arguments)
     assert vars(command.settings) == settings | {"outer_optimizer": "adam"}
     other = [*arguments, "--outer-optimizer", "trpo", "--outer-epochs", "1"]
     other += ["--inner-kl-coefficient", "0", "--inner-kl-target", "0"]
-    assert cli.parse("train", other).settings.outer_optimizer == "trpo"
+    assert parse.parse("train", other).settings.outer_optimizer == "trpo"
     assert {name: str(getattr(command, name)) for name in paths} == paths
     assert command.threads == 18

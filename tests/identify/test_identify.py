@@ -15,8 +15,9 @@ import tensorflow as tf
 from metarl.cli import main
 from metarl.errors import InputError
 from metarl.estimators import CATALOGUE, meta_gradient
-from metarl.identify import FLOAT32_TOLERANCE, identify, read_bundle, reference_gradient
-from metarl.outer_optimizers import clipped_gradient, kl_gradient
+from metarl.identify.bundle import read_bundle
+from metarl.identify.compare import FLOAT32_TOLERANCE, compare, reference_gradient
+from metarl.objectives import clipped_gradient, kl_gradient
 from metarl.policies import GaussianMLPPolicy, log_prob
 from metarl.settings import InnerSettings
 from metarl.trajectories import Trajectories
@@ -73,10 +74,15 @@ def save(tmp_path):
     return save
 
 
+def identified(path, tolerance):
+    """The comparison of one bundle."""
+    return compare(path, read_bundle(path), tolerance)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_gradients(name, dtype, save):
-    result = identify(save(published(name, dtype)), 1e-6)
+    result = identified(save(published(name, dtype)), 1e-6)
     assert result["matches"] == AGREE.get(name, [name])
     assert set(result["differences"]) == set(CATALOGUE)
     values = list(result["differences"].values())
@@ -89,7 +95,7 @@ def test_published_gradients(name, dtype, save):
 
 def test_float32_tolerance_keeps_estimators_apart(save):
     """The nearest wrong entry, E-MAML's small term, is a hundred times further off than the tolerance."""
-    differences = identify(save(published("maml", np.float32)), 1e-6)["differences"]
+    differences = identified(save(published("maml", np.float32)), 1e-6)["differences"]
     others = [value for name, value in differences.items() if name not in AGREE["maml"]]
     assert min(others) > 10 * FLOAT32_TOLERANCE
 
@@ -160,17 +166,17 @@ def test_steps_masks_and_evaluation_parameters(name, inner_steps, save, monkeypa
         each: CATALOGUE[each]
         for each in ("maml", "lvc", "dice", "tmaml", "lsf", "emaml", "unbiased")
     }
-    monkeypatch.setattr("metarl.identify.CATALOGUE", few)
+    monkeypatch.setattr("metarl.identify.compare.CATALOGUE", few)
     path = save(made(name, inner_steps, moved=True))
-    assert identify(path, 1e-9)["matches"] == [name]
+    assert identified(path, 1e-9)["matches"] == [name]
 
 
 def test_clip_and_kl_of_promp(save):
     bundle = made("lvc", 2, moved=True, clip=0.2, kl=0.7)
-    assert identify(save(bundle), 1e-9)["matches"] == ["lvc"]
+    assert identified(save(bundle), 1e-9)["matches"] == ["lvc"]
     for key in ("clip", "kl_coefficient"):
         less = {name: value for name, value in bundle.items() if name != key}
-        assert identify(save(less), 1e-9)["matches"] == []
+        assert identified(save(less), 1e-9)["matches"] == []
 
 
 def test_promp_s_surrogate_by_autodiff(save):
@@ -224,7 +230,7 @@ def test_promp_s_surrogate_by_autodiff(save):
         "clip": np.array(clip),
         "kl_coefficient": np.array(coefficient),
     }
-    assert identify(save(bundle), 1e-9)["matches"] == ["lvc"]
+    assert identified(save(bundle), 1e-9)["matches"] == ["lvc"]
 
 
 def test_entries_that_agree_are_all_named(save):
@@ -236,7 +242,7 @@ def test_entries_that_agree_are_all_named(save):
     for s in (0, 1):
         bundle[f"step{s}/rewards"] = bundle[f"step{s}/advantages"]
     bundle["gradient"] = -reference_gradient(read_bundle(save(bundle)), CATALOGUE["lsf"])
-    assert {"lsf", "dice", "lvc"} <= set(identify(save(bundle), 1e-9)["matches"])
+    assert {"lsf", "dice", "lvc"} <= set(identified(save(bundle), 1e-9)["matches"])
 
 
 def run(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
@@ -393,5 +399,5 @@ def test_other_bad_input(tmp_path, save, monkeypatch, capsys):
 def test_the_numpy_example_is_what_it_says(save):
     from metarl.examples.numpy_bundle import bundle
 
-    result = identify(save(bundle()), 1e-10)
+    result = identified(save(bundle()), 1e-10)
     assert result["matches"] == AGREE["maml"]

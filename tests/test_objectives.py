@@ -1,21 +1,16 @@
-"""Outer gradients against per-step derivations and differences; Adam against its sums."""
+"""Outer gradients and Fisher products against per-step derivations and differences."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from metarl.adaptation import adapt, inner_gradient
-from metarl.outer_optimizers import (
-    adam,
-    adam_start,
-    adapted_kl_coefficients,
+from metarl.objectives import (
     clipped_gradient,
-    conjugate_gradient,
     improvement_and_kl,
     kl_gradient,
     mean_kl,
     meta_fisher_product,
-    trpo,
 )
 from metarl.settings import InnerSettings
 from tests.conftest import (
@@ -134,39 +129,6 @@ def test_kl_gradient_is_0_on_the_policy_that_acted(policy, parameters, batch):
     np.testing.assert_allclose(kl_gradient(policy, parameters, acted), 0.0, atol=1e-14)
 
 
-def test_adam_over_several_steps():
-    """The moments as sums: m_t = (1 - b1) sum_i b1^(t - i) g_i, and v_t likewise of squares."""
-    generator = np.random.default_rng(0)
-    expected = generator.normal(size=5)
-    gradients = generator.normal(size=(6, 5)) * [1.0, 1e-3, 10.0, 1e-9, 0.0]
-    parameters = tf.constant(expected)
-    state = adam_start(parameters)
-    for t in range(1, 7):
-        parameters, state = adam(parameters, tf.constant(gradients[t - 1]), state, 0.02)
-        first = sum(0.1 * 0.9 ** (t - i) * gradients[i - 1] for i in range(1, t + 1))
-        second = sum(0.001 * 0.999 ** (t - i) * gradients[i - 1] ** 2 for i in range(1, t + 1))
-        expected = expected + 0.02 * (first / (1 - 0.9**t)) / (
-            np.sqrt(second / (1 - 0.999**t)) + 1e-8
-        )
-        np.testing.assert_allclose(parameters, expected, rtol=1e-11)
-        np.testing.assert_allclose(state.first, first, rtol=1e-12)
-        np.testing.assert_allclose(state.second, second, rtol=1e-12)
-        assert float(state.count) == t
-
-
-def test_adam_ascends_by_the_learning_rate_at_first():
-    """Literal: the first step is learning_rate * sign(gradient), whatever the gradient's size."""
-    start = tf.constant([1.0, 2.0, 3.0], tf.float64)
-    moved, _ = adam(start, tf.constant([1e-3, -50.0, 0.0], tf.float64), adam_start(start), 0.1)
-    np.testing.assert_allclose(moved, [1.1, 1.9, 3.0], rtol=1e-5)
-
-
-def test_adam_keeps_float32():
-    start = tf.constant([1.0, 2.0])
-    moved, state = adam(start, tf.ones(2), adam_start(start), 0.1)
-    assert {x.dtype for x in (moved, *state)} == {tf.float32}
-
-
 def adapted_chain(policy, parameters, batches, settings) -> list[tf.Tensor]:
     chain = [parameters]
     for batch in batches:
@@ -205,59 +167,6 @@ def test_meta_fisher_product_is_the_hessian_of_the_post_update_kl(
         np.testing.assert_allclose(found.numpy().mean(axis=0), expected, rtol=1e-6, atol=1e-7)
 
 
-def test_conjugate_gradient_solves():
-    """In as many iterations as there are dimensions, whatever the condition."""
-    generator = np.random.default_rng(0)
-    root = generator.normal(size=(8, 8))
-    matrix, target = root @ root.T + 0.1 * np.eye(8), generator.normal(size=8)
-    found, _ = conjugate_gradient(lambda x: matrix @ x, target, 20)
-    np.testing.assert_allclose(found, np.linalg.solve(matrix, target), rtol=1e-6)
-    one, residual = conjugate_gradient(lambda x: matrix @ x, target, 1)
-    np.testing.assert_allclose(one, target @ target / (target @ matrix @ target) * target)
-    np.testing.assert_allclose(residual, target - matrix @ one)
-
-
-def quadratic(gain: float, kl: float):
-    """A surrogate gain . theta and a divergence kl |theta|^2, whose Hessian at 0 is 2 kl."""
-    measure = lambda theta: (gain * theta.sum(), kl * (theta**2).sum())
-    return measure, lambda x: 2.0 * x  # what the natural gradient believes: kl = 1
-
-
-def test_trpo_takes_the_whole_step_where_the_model_is_right():
-    measure, product = quadratic(gain=1.0, kl=0.999)
-    step = trpo(np.zeros(3), np.ones(3), product, measure, trust_region=0.01)
-    assert step.accepted
-    np.testing.assert_allclose(step.parameters, np.sqrt(0.01 / 3) * np.ones(3), rtol=1e-3)
-    assert step.kl <= 0.01
-    assert step.improvement == pytest.approx(3 * np.sqrt(0.01 / 3), rel=1e-3)
-
-
-def test_trpo_backtracks_into_the_trust_region():
-    """The divergence is four times what its Hessian says: half the length is the longest, 0.8^4 the first within."""
-    measure, product = quadratic(gain=1.0, kl=4.0)
-    step = trpo(np.zeros(3), np.ones(3), product, measure, trust_region=0.01)
-    assert step.accepted
-    assert step.kl <= 0.01
-    np.testing.assert_allclose(step.parameters, 0.8**4 * np.sqrt(0.01 / 3) * np.ones(3), rtol=1e-3)
-
-
-@pytest.mark.parametrize(("gain", "kl"), [(-1.0, 1.0), (1.0, 1e6), (np.nan, 1.0), (1.0, np.nan)])
-def test_trpo_rejects(gain, kl):
-    """A surrogate that falls, a divergence too large for every trial, and numbers that are none."""
-    measure, product = quadratic(gain, kl)
-    step = trpo(np.zeros(3), np.ones(3), product, measure, trust_region=0.01)
-    assert not step.accepted
-    np.testing.assert_array_equal(step.parameters, np.zeros(3))
-    assert (step.kl, step.improvement) == (0.0, 0.0)
-
-
-def test_trpo_rejects_a_direction_of_negative_curvature():
-    measure, _ = quadratic(gain=1.0, kl=1.0)
-    step = trpo(np.zeros(3), np.ones(3), lambda x: -x, measure, trust_region=0.01)
-    assert not step.accepted
-    np.testing.assert_array_equal(step.parameters, np.zeros(3))
-
-
 def test_improvement_and_kl_step_by_step(policy, parameters, batch):
     improvement, divergence = improvement_and_kl(policy, parameters, batch, "steps")
 
@@ -279,10 +188,3 @@ def test_improvement_and_kl_step_by_step(policy, parameters, batch):
     kls = [naive_average(batch, task, "steps", kl) for task in range(TASKS)]
     assert float(improvement) == pytest.approx(np.mean(gains), rel=1e-9)
     assert float(divergence) == pytest.approx(np.mean(kls), rel=1e-9)
-
-
-def test_adapted_kl_coefficients():
-    found = adapted_kl_coefficients(
-        tf.constant([1.0, 1.0, 1.0]), tf.constant([0.0066, 0.0067, 0.0151]), target=0.01
-    )
-    np.testing.assert_array_equal(found, [0.5, 1.0, 2.0])

@@ -1,12 +1,10 @@
-"""Which estimator does a gradient come from? Compares a meta-gradient dumped from any code base with every entry.
+"""A bundle: an .npz of the data that a gradient was computed from, and the gradient itself.
 
-A bundle is an .npz of the data that a gradient was computed from and the gradient itself; its keys are those of `KEYS`
-and `STEP_KEYS`, with K tasks, N trajectories, T steps, observations of size O, actions of size A, P parameters. The
-references are computed in float64 by the code that training and the audits run.
+Its keys are those of `KEYS` and `STEP_KEYS`, with K tasks, N trajectories, T steps, observations of size O, actions of
+size A, P parameters.
 """
 
 import difflib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -14,15 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from metarl.errors import InputError
-from metarl.estimators import CATALOGUE, Estimator, meta_gradient
-from metarl.estimators.algebra import inner_chain
-from metarl.outer_optimizers import clipped_gradient, kl_gradient
 from metarl.policies import GaussianMLPPolicy
 from metarl.settings import InnerSettings
-from metarl.trajectories import Trajectories
 
 KEYS = {
     "hidden_sizes": True,
@@ -49,9 +42,6 @@ STEP_KEYS = {
 }
 """The same for each of step0/, step1/, ...; the last step is the outer batch."""
 
-FLOAT32_TOLERANCE = 1e-4
-"""The least tolerance of a float32 bundle: summing thousands of float32 steps loses up to about 1e-5 of a gradient."""
-
 
 class Bundle(NamedTuple):
     """A gradient and what it was computed from; arrays are float64.
@@ -77,97 +67,6 @@ class Bundle(NamedTuple):
     clip: float | None
     kl_coefficient: float
     dtype: str
-
-
-def identify(path: Path, tolerance: float) -> dict:
-    """How far the bundle's gradient is from every entry of the catalogue, and which entries it matches.
-
-    Args:
-      path: of the bundle.
-      tolerance: the largest relative difference of a match; a float32 bundle gets at least FLOAT32_TOLERANCE.
-
-    Returns:
-      file, dtype, tolerance (the one used), matches (names, nearest first; several where they agree on this data)
-      and differences (by name, nearest first): max |g - reference| / max |reference|.
-
-    Raises:
-      InputError: the bundle is missing, damaged or inconsistent.
-    """
-    return compare(path, read_bundle(path), tolerance)
-
-
-def compare(path: Path, bundle: Bundle, tolerance: float) -> dict:
-    """`identify` for a bundle that was read."""
-    if bundle.dtype == "float32":
-        tolerance = max(tolerance, FLOAT32_TOLERANCE)
-    found = {
-        name: relative_difference(bundle.gradient, reference_gradient(bundle, entry))
-        for name, entry in CATALOGUE.items()
-    }
-    # rounded, so that entries that agree stand in the catalogue's order
-    differences = dict(sorted(found.items(), key=lambda item: float(f"{max(item[1], 1e-12):.6e}")))
-    return {
-        "file": str(path),
-        "dtype": bundle.dtype,
-        "tolerance": tolerance,
-        "matches": [name for name, value in differences.items() if value <= tolerance],
-        "differences": differences,
-    }
-
-
-def relative_difference(gradient: np.ndarray, reference: np.ndarray) -> float:
-    """max |g - reference| / max |reference|; infinite for a reference that is zero or not finite."""
-    scale = np.abs(reference).max()
-    if not np.isfinite(scale) or scale == 0:
-        return math.inf
-    return float(np.abs(gradient - reference).max() / scale)
-
-
-def reference_gradient(bundle: Bundle, entry: Estimator) -> np.ndarray:
-    """The meta-gradient [P] that the entry gives on the bundle's data."""
-    policy, settings = bundle.policy, bundle.settings
-    tasks = len(bundle.steps[0]["mask"])
-    batches = [batch(step) for step in bundle.steps]
-    acting = tf.repeat(tf.constant(bundle.parameters)[None], tasks, axis=0)
-    for number, step in enumerate(bundle.steps):
-        if "mean" in step:
-            behaviour = (tf.constant(step["mean"]), tf.constant(step["log_std"]))
-        else:
-            chain, _ = inner_chain(policy, entry, acting, batches[:number], settings)
-            behaviour = policy.outputs(chain[-1], batches[number].observations)
-        batches[number] = batches[number]._replace(behaviour=behaviour)
-
-    def outer_gradient(parameters: tf.Tensor, outer: Trajectories) -> tf.Tensor:
-        return clipped_gradient(policy, parameters, outer, settings.averaging, bundle.clip)
-
-    def inner_penalty(number: int, parameters: tf.Tensor, inner: Trajectories) -> tf.Tensor:
-        share = bundle.kl_coefficient / (
-            len(batches) - 1
-        )  # the code takes the mean over inner steps
-        return share * kl_gradient(policy, parameters, inner)
-
-    per_task = meta_gradient(
-        policy,
-        entry,
-        tf.repeat(tf.constant(bundle.evaluation_parameters)[None], tasks, axis=0),
-        batches,
-        settings,
-        outer_gradient,
-        inner_penalty=inner_penalty if bundle.kl_coefficient else None,
-    )
-    return per_task.numpy().mean(axis=0)
-
-
-def batch(step: Mapping[str, np.ndarray]) -> Trajectories:
-    """A step's arrays as trajectories of equal weight, whose behaviour is still to be filled in."""
-    names = ("observations", "actions", "advantages", "rewards", "score_rewards", "mask")
-    tasks, rows, _ = step["mask"].shape
-    return Trajectories(
-        *(tf.constant(step[name]) for name in names),
-        behaviour=(),
-        weights=tf.fill([tasks, rows], tf.constant(1.0 / rows, tf.float64)),
-        sample_size=tf.constant(float(rows), tf.float64),
-    )
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -351,35 +250,3 @@ def _word(arrays: Mapping[str, np.ndarray], key: str, allowed: Sequence[str]) ->
 
 def _brief(array: np.ndarray) -> str:
     return f"{array.dtype} of shape {list(array.shape)}"
-
-
-def as_json(results: Sequence[Mapping]) -> str:
-    """Results of `identify` as a JSON list; an infinite difference, which JSON cannot say, is null."""
-    return json.dumps(
-        [
-            {
-                **result,
-                "differences": {
-                    name: value if math.isfinite(value) else None
-                    for name, value in result["differences"].items()
-                },
-            }
-            for result in results
-        ],
-        indent=2,
-    )
-
-
-def describe(result: Mapping) -> str:
-    """A result of `identify` as text: the verdict, then every entry, nearest first."""
-    matches = result["matches"]
-    verdict = ", ".join(matches) or "no match"
-    if len(matches) > 1:
-        verdict += " (they agree on this data)"
-    lines = [f"{result['file']}: {verdict} [{result['dtype']}, tolerance {result['tolerance']:g}]"]
-    width = max(map(len, result["differences"]))
-    lines += [
-        f"  {name:<{width}}  {difference:.1e}{'  match' if name in matches else ''}"
-        for name, difference in result["differences"].items()
-    ]
-    return "\n".join(lines)

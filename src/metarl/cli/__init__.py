@@ -1,0 +1,5 @@
+"""The command line, `metarl COMMAND`."""
+
+from metarl.cli.parse import main
+
+__all__ = ["main"]

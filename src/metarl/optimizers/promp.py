@@ -1,0 +1,50 @@
+"""ProMP's outer step (Rothfuss et al. 2019, eq. 11): Adam's epochs with a penalty on the inner steps' KL."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from metarl.optimizers import adam
+from metarl.optimizers.measures import OuterMeasures
+from metarl.settings import TrainingSettings
+from metarl.trajectories import Trajectories
+
+
+class Memory(NamedTuple):
+    """Adam's memory, and the coefficients of the inner KL penalty, one an inner step [S]."""
+
+    adam: adam.Memory
+    coefficients: tf.Tensor
+
+
+def start(parameters: tf.Tensor, settings: TrainingSettings) -> Memory:
+    """Nothing seen yet; every inner step has the coefficient of the settings."""
+    coefficients = tf.fill([settings.inner_steps], tf.constant(settings.inner_kl_coefficient))
+    return Memory(adam.start(parameters, settings), coefficients)
+
+
+def update(
+    objective, parameters: tf.Tensor, memory: Memory, shards: Sequence[list[Trajectories]]
+) -> tuple[tf.Tensor, Memory, OuterMeasures]:
+    """One iteration: see `metarl.optimizers.adam.update`; then the coefficients' rule."""
+    coefficients, target = memory.coefficients, objective.settings.inner_kl_target
+    parameters, adam_memory, measures = adam.epochs(
+        objective, parameters, memory.adam, shards, coefficients
+    )
+    measures = measures._replace(inner_kl_coefficient=float(tf.reduce_mean(coefficients)))
+    if target > 0:
+        divergences = objective.inner_divergences(parameters, shards)
+        coefficients = adapted_coefficients(coefficients, divergences, target)
+    return parameters, Memory(adam_memory, coefficients), measures
+
+
+def adapted_coefficients(
+    coefficients: tf.Tensor, divergences: tf.Tensor, target: float
+) -> tf.Tensor:
+    """ProMP's rule: a coefficient halves below target / 1.5 and doubles above 1.5 target: [S].
+
+    jonasrothfuss/ProMP meta_algos/pro_mp.py, `_adapt_kl_coeff`, once an iteration, after its epochs.
+    """
+    halved = tf.where(divergences < target / 1.5, 0.5 * coefficients, coefficients)
+    return tf.where(divergences > target * 1.5, 2.0 * coefficients, halved)

@@ -1,0 +1,1 @@
+"""Meta-training: `train.py` top to bottom, one meta-iteration, and its gradient."""

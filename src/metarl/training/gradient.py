@@ -1,0 +1,242 @@
+"""The meta-gradient of a run and what outer optimizers ask beside it, compiled, over shards of the tasks.
+
+A shard is an equal part of the tasks with the batches of inner steps 0..S; the mean over all tasks is the mean of the
+shards' means. Inside compiled code tasks go one by one, so that one task's activations stay in the processor's cache.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from metarl.adaptation import adapt
+from metarl.estimators import Estimator, meta_gradient
+from metarl.estimators.algebra import (
+    effective_sample_size,
+    inner_chain,
+    inner_step,
+    leave_one_out_ratios,
+)
+from metarl.estimators.catalogue import other_tasks_mean
+from metarl.objectives import (
+    clipped_gradient,
+    improvement_and_kl,
+    kl_gradient,
+    mean_kl,
+    meta_fisher_product,
+)
+from metarl.policies import GaussianMLPPolicy
+from metarl.settings import TrainingSettings
+from metarl.trajectories import Trajectories, step_weights
+
+Shards = Sequence[list[Trajectories]]
+
+
+def task_by_task(function: Callable[..., tf.Tensor], *arguments) -> tf.Tensor:
+    """function(*arguments), one task after another, inside compiled code: [K, ...].
+
+    Args:
+      function: from arguments of one task, whose tensors have a leading axis of 1, to a tensor
+        [1, ...].
+      *arguments: structures of tensors with a leading axis of K, which the first of all has;
+        scalars go to each task.
+    """
+
+    def of_task(task: tf.Tensor) -> tf.Tensor:
+        def part(x: tf.Tensor) -> tf.Tensor:  # a slice: tf.gather is slower
+            rank = x.shape.rank
+            return tf.slice(x, [task] + [0] * (rank - 1), [1, *x.shape[1:]]) if rank else x
+
+        return function(*tf.nest.map_structure(part, arguments))[0]
+
+    first = tf.nest.flatten(arguments)[0]
+    return tf.map_fn(of_task, tf.range(first.shape[0]), fn_output_signature=first.dtype)
+
+
+def every_task(parameters: tf.Tensor, tasks: int) -> tf.Tensor:
+    """A copy of theta [P] for each task: [K, P].
+
+    Not inside compiled code: one kernel for all is a slower product.
+    """
+    return tf.tile(parameters[None], [tasks, 1])
+
+
+def mean_of_shards(values: Iterable[tf.Tensor]) -> tf.Tensor:
+    """The mean of the shards' means over tasks: of all tasks, since shards have equally many."""
+    values = list(values)
+    return tf.add_n(values) / len(values)
+
+
+class MetaObjective:
+    """The meta-gradient at any theta [P] on given shards, TRPO's products and ProMP's divergences.
+
+    Args:
+      policy: the policy.
+      entry: the estimator.
+      settings: of the run.
+      map_shards: calls a compiled function for every shard, like `map`: one after another, or side
+        by side.
+    """
+
+    def __init__(
+        self,
+        policy: GaussianMLPPolicy,
+        entry: Estimator,
+        settings: TrainingSettings,
+        map_shards: Callable = map,
+    ):
+        self.policy, self.entry, self.settings = policy, entry, settings
+        self.map_shards = map_shards
+
+        def compiled(function: Callable) -> Callable:
+            return tf.function(function, jit_compile=True, autograph=False)
+
+        self._compiled_gradient = compiled(self._gradient)
+        self._compiled_chain = compiled(self._chain)
+        self._compiled_fisher_product = compiled(self._fisher_product)
+        self._compiled_measures = compiled(self._measures)
+        self._compiled_divergences = compiled(self._divergences)
+        self._compiled_sample_size = compiled(self._sample_size)
+
+    def gradient(
+        self, parameters: tf.Tensor, shards: Shards, inner_kl_coefficients: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The meta-gradient [P], an ascent direction.
+
+        Args:
+          parameters: theta [P].
+          shards: each shard's batches of inner steps 0..S.
+          inner_kl_coefficients: of ProMP's inner KL penalty [S]; None: no penalty.
+        """
+        theta = self._copies(parameters, shards)
+        return mean_of_shards(
+            self.map_shards(
+                lambda batches: self._compiled_gradient(theta, inner_kl_coefficients, batches),
+                shards,
+            )
+        )
+
+    def fisher_product(
+        self, parameters: tf.Tensor, shards: Shards
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """x -> F x [P], F the Hessian of the post-update mean KL at the theta [P] that acted."""
+        theta = self._copies(parameters, shards)
+        chains = list(self.map_shards(lambda batches: self._compiled_chain(theta, batches), shards))
+
+        def product(vector: np.ndarray) -> np.ndarray:
+            vectors = self._copies(tf.constant(vector), shards)
+            return mean_of_shards(
+                self.map_shards(
+                    lambda chain: self._compiled_fisher_product(*chain, vectors), chains
+                )
+            ).numpy()
+
+        return product
+
+    def improvement_and_kl(self, parameters: np.ndarray, shards: Shards) -> tuple[float, float]:
+        """The surrogate's improvement over the policy that acted, and the post-update mean KL."""
+        theta = self._copies(tf.constant(parameters), shards)
+        improvement, kl = mean_of_shards(
+            self.map_shards(lambda batches: self._compiled_measures(theta, batches), shards)
+        )
+        return float(improvement), float(kl)
+
+    def inner_divergences(self, parameters: tf.Tensor, shards: Shards) -> tf.Tensor:
+        """Mean KL between the policy that acted and theta [P], at every inner step: [S]."""
+        theta = self._copies(parameters, shards)
+        return mean_of_shards(
+            self.map_shards(lambda batches: self._compiled_divergences(theta, batches), shards)
+        )
+
+    def effective_sample_size(self, parameters: tf.Tensor, shards: Shards) -> tf.Tensor:
+        """The mean over tasks of leave-one-out's smallest effective sample size: [].
+
+        Of the last inner step, the one whose outer batch is reweighted.
+        """
+        theta = self._copies(parameters, shards)
+        return mean_of_shards(self._compiled_sample_size(theta, batches) for batches in shards)
+
+    def _copies(self, parameters: tf.Tensor, shards: Shards) -> tf.Tensor:
+        return every_task(parameters, self.settings.tasks // len(shards))
+
+    def _gradient(
+        self,
+        parameters: tf.Tensor,
+        inner_kl_coefficients: tf.Tensor | None,
+        batches: list[Trajectories],
+    ) -> tf.Tensor:
+        """A shard's mean meta-gradient [P], at theta [K, P]."""
+        policy, settings = self.policy, self.settings
+
+        def outer_gradient(parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
+            clip = settings.clip if settings.outer_optimizer == "adam" else None
+            return clipped_gradient(policy, parameters, batch, settings.averaging, clip)
+
+        def inner_penalty(number: int, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
+            share = inner_kl_coefficients[number] / settings.inner_steps
+            return share * kl_gradient(policy, parameters, batch)
+
+        def of_task(
+            parameters: tf.Tensor, batches: list[Trajectories], value_baseline: tf.Tensor
+        ) -> tf.Tensor:
+            return meta_gradient(
+                policy,
+                self.entry,
+                parameters,
+                batches,
+                settings.inner,
+                outer_gradient,
+                value_baseline,
+                None if inner_kl_coefficients is None else inner_penalty,
+            )
+
+        outer_batch = batches[-1]
+        values = step_weights(outer_batch, settings.averaging) * outer_batch.score_rewards
+        others = other_tasks_mean(tf.reduce_sum(values, axis=[1, 2]))  # whom of_task does not see
+        return tf.reduce_mean(task_by_task(of_task, parameters, batches, others), axis=0)
+
+    def _chain(
+        self, parameters: tf.Tensor, batches: list[Trajectories]
+    ) -> tuple[list[tf.Tensor], list[Trajectories]]:
+        *inner_batches, outer_batch = batches
+        chain, seen = inner_chain(
+            self.policy, self.entry, parameters, inner_batches, self.settings.inner
+        )
+        return chain, [*seen, outer_batch]
+
+    def _fisher_product(
+        self, chain: list[tf.Tensor], seen: list[Trajectories], vectors: tf.Tensor
+    ) -> tf.Tensor:
+        def of_task(
+            chain: list[tf.Tensor], seen: list[Trajectories], vector: tf.Tensor
+        ) -> tf.Tensor:
+            return meta_fisher_product(self.policy, chain, seen, self.settings.inner, vector)
+
+        return tf.reduce_mean(task_by_task(of_task, chain, seen, vectors), axis=0)
+
+    def _measures(self, parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
+        def of_task(parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
+            chain, (*_, outer_batch) = self._chain(parameters, batches)
+            measures = improvement_and_kl(
+                self.policy, chain[-1], outer_batch, self.settings.averaging
+            )
+            return tf.stack(measures)[None]
+
+        return tf.reduce_mean(task_by_task(of_task, parameters, batches), axis=0)
+
+    def _divergences(self, parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
+        chain, (*seen, _) = self._chain(parameters, batches)
+        return tf.stack(
+            [
+                tf.reduce_mean(mean_kl(self.policy, before, batch))
+                for before, batch in zip(chain[:-1], seen, strict=True)
+            ]
+        )
+
+    def _sample_size(self, parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
+        *inner_batches, outer_batch = batches
+        after = parameters
+        for batch in inner_batches:
+            before, after = after, adapt(self.policy, after, batch, self.settings.inner)
+        step = inner_step(self.policy, before, after, batch, outer_batch, self.settings.inner)
+        return tf.reduce_mean(effective_sample_size(leave_one_out_ratios(step), outer_batch))

@@ -1,0 +1,185 @@
+"""Meta-training: sample tasks, adapt, sample again, estimate the meta-gradient, step. Read `train` top to bottom."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from metarl import checkpoints
+from metarl.errors import RunError
+from metarl.estimators import estimator
+from metarl.policy_files import save_policy
+from metarl.progress import Progress
+from metarl.settings import TrainingSettings
+from metarl.storage import require_writable, write_parquet
+from metarl.training.iteration import Iteration, MetaIteration, RunState
+
+
+def train(
+    settings: TrainingSettings,
+    output: Path,
+    policy_output: Path,
+    checkpoint_folder: Path,
+    tensorboard: Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Trains one run; writes its curves (tidy parquet, a row an iteration and inner step) and its final policy.
+
+    Args:
+      settings: the run.
+      output: parquet file.
+      policy_output: .npz with the parameters [P] and the settings.
+      checkpoint_folder: where the run keeps its checkpoint; a run that was interrupted goes on from it.
+      tensorboard: folder of TensorBoard scalars, or None.
+      threads: of the machine to use; results do not depend on it.
+
+    Raises:
+      InputError: an unknown estimator, or a path that cannot be written.
+      PhysicsError: a simulation failed; the last good checkpoint stays.
+      NonFiniteGradient: likewise for the meta-gradient.
+    """
+    entry = estimator(settings.estimator)
+    require_writable(output, policy_output, checkpoint_folder / "checkpoint.npz")
+    if tensorboard:
+        require_writable(tensorboard / "events")
+    described = dataclasses.asdict(settings)
+    checkpoint = checkpoints.checkpoint_path(checkpoint_folder, described)
+    iterate = MetaIteration(settings, entry, threads)
+
+    state, rows, first = iterate.start(), [], 0
+    if (restored := checkpoints.load(checkpoint)) is not None:
+        arrays, stored = restored
+        rows = [CurveRow(**row) for row in stored]
+        state, first = unpack_state(arrays, like=state), int(arrays["iteration"])
+
+    writer = tf.summary.create_file_writer(str(tensorboard)) if tensorboard else None
+    progress = Progress("iteration", [1.0] * settings.iterations, done=first)
+    for number in range(first, settings.iterations):
+        before = state
+        state, iteration = iterate(before, number)
+        require_finite_gradient(iteration, settings, number)
+        effective_sample_size = math.nan
+        if entry.name == "leave_one_out":
+            effective_sample_size = float(
+                iterate.objective.effective_sample_size(before.parameters, iteration.shards)
+            )
+        latest = curve_rows(settings, number, iteration, effective_sample_size)
+        rows += latest
+        arrays = pack_state(state) | {"iteration": np.array(number + 1)}
+        checkpoints.save(checkpoint, arrays, [row._asdict() for row in rows], described)
+        progress.advance(progress_text(settings, latest))
+        if writer:
+            write_scalars(writer, number, latest)
+
+    save_policy(state.parameters.numpy(), described, policy_output)
+    write_parquet(pd.DataFrame(rows), output)
+
+
+class CurveRow(NamedTuple):
+    """A row of the learning curve: one inner step of one iteration.
+
+    Attributes:
+      sample_size: N, trajectories a task and inner step.
+      environment_steps: simulated so far, this iteration included.
+      mean_return: over tasks and trajectories, undiscounted.
+      task_std: standard deviation over tasks of their mean returns.
+      gradient_norm: of the first outer epoch.
+      kl, step_accepted: see `OuterMeasures`.
+      inner_kl_coefficient: mean over inner steps.
+      effective_sample_size: of leave_one_out's importance weights, nan for other estimators.
+    """
+
+    algorithm: str
+    environment: str
+    estimator: str
+    seed: int
+    sample_size: int
+    iteration: int
+    environment_steps: int
+    inner_step: int
+    mean_return: float
+    task_std: float
+    gradient_norm: float
+    kl: float
+    step_accepted: float
+    inner_kl_coefficient: float
+    effective_sample_size: float
+
+
+class NonFiniteGradient(RunError):
+    """The meta-gradient has a NaN or an infinity; the message names estimator and iteration."""
+
+
+def require_finite_gradient(iteration: Iteration, settings: TrainingSettings, number: int) -> None:
+    """Raises NonFiniteGradient unless the meta-gradient of every outer epoch is finite."""
+    if not np.isfinite(iteration.measures.gradient_norms).all():
+        raise NonFiniteGradient(
+            f"{settings.algorithm} on {settings.environment}: the meta-gradient is not finite at"
+            f" iteration {number}; lower outer_learning_rate (trust_region with trpo) or"
+            " inner_learning_rate"
+        )
+
+
+def curve_rows(
+    settings: TrainingSettings, number: int, iteration: Iteration, effective_sample_size: float
+) -> list[CurveRow]:
+    """The curve's rows of iteration `number`, one an inner step."""
+    task_returns = [
+        np.concatenate([rollout.returns.mean(axis=1) for rollout in step])
+        for step in zip(*iteration.rollouts, strict=True)
+    ]
+    return [
+        CurveRow(
+            algorithm=settings.algorithm,
+            environment=settings.environment,
+            estimator=settings.estimator,
+            seed=settings.seed,
+            sample_size=settings.trajectories,
+            iteration=number,
+            environment_steps=(number + 1) * settings.steps_an_iteration,
+            inner_step=inner_step,
+            mean_return=float(returns.mean()),
+            task_std=float(returns.std()),
+            gradient_norm=float(iteration.measures.gradient_norms[0]),
+            kl=iteration.measures.kl,
+            step_accepted=iteration.measures.accepted,
+            inner_kl_coefficient=iteration.measures.inner_kl_coefficient,
+            effective_sample_size=effective_sample_size,
+        )
+        for inner_step, returns in enumerate(task_returns)
+    ]
+
+
+def progress_text(settings: TrainingSettings, latest: list[CurveRow]) -> str:
+    """The run, and the returns before and after adaptation."""
+    arrows = " -> ".join(f"{row.mean_return:.1f}" for row in latest)
+    run = f"{settings.environment} {settings.algorithm} seed {settings.seed}"
+    return f"{run}, return {arrows}"
+
+
+def write_scalars(writer: tf.summary.SummaryWriter, number: int, latest: list[CurveRow]) -> None:
+    """The iteration's returns and gradient norm, for TensorBoard."""
+    with writer.as_default(step=number):
+        for row in latest:
+            tf.summary.scalar(f"return/inner_step_{row.inner_step}", row.mean_return)
+        tf.summary.scalar("meta_gradient/norm", latest[0].gradient_norm)
+    writer.flush()
+
+
+def pack_state(state: RunState) -> dict[str, np.ndarray]:
+    """The state as a checkpoint's arrays: theta, and the memory's tensors by number."""
+    arrays = {f"memory_{i}": x.numpy() for i, x in enumerate(tf.nest.flatten(state.memory))}
+    return {"parameters": state.parameters.numpy()} | arrays
+
+
+def unpack_state(arrays: dict[str, np.ndarray], like: RunState) -> RunState:
+    """The state that `pack_state` packed, in the structure of another one of the same run."""
+    count = len(tf.nest.flatten(like.memory))
+    tensors = [tf.constant(arrays[f"memory_{i}"]) for i in range(count)]
+    return RunState(
+        tf.constant(arrays["parameters"]), tf.nest.pack_sequence_as(like.memory, tensors)
+    )
