@@ -1,4 +1,7 @@
-"""The inner loop: theta' = theta + eta * mean_i f_i, f_i = sum_t A_it grad log pi(a_it | s_it), per task."""
+"""The inner loop, per task: theta' = theta + eta mean_i f_i, f_i = sum_t A_it g_it.
+
+The scores are g_it = grad log pi_theta(a_it | s_it).
+"""
 
 import tensorflow as tf
 
@@ -8,20 +11,26 @@ from metarl.trajectories import Trajectories, step_weights
 
 
 def likelihood_ratios(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
-    """pi_theta(a | s) / pi_behaviour(a | s), step by step: [K, N, T]; 1 on the policy that acted."""
+    """pi_theta(a | s) / pi_behaviour(a | s), step by step: [K, N, T]; 1 for the acting policy."""
     current = log_prob(policy, parameters, batch.observations, batch.actions)
     return tf.exp(current - policy.distribution(batch.behaviour).log_prob(batch.actions))
 
 
 def inner_coefficients(batch: Trajectories, averaging: Averaging) -> tf.Tensor:
-    """What mean_i f_i weighs every score g_it by, [K, N, T]: A_it times the step's share of the average."""
+    """What mean_i f_i weighs every score g_it by, [K, N, T].
+
+    A_it times the step's share of the average.
+    """
     return tf.stop_gradient(step_weights(batch, averaging) * batch.advantages)
 
 
 def score_products(
     policy: Policy, parameters: tf.Tensor, batch: Trajectories, vectors: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """log pi_theta(a_it | s_it) and its directional derivatives d_it = g_it . x, x [K, P]: [K, N, T] each."""
+    """log pi_theta(a_it | s_it) and its directional derivatives: [K, N, T] each.
+
+    d_it = g_it . x, with vectors x [K, P].
+    """
     outputs, changes = policy.directional(parameters, batch.observations, vectors)
     log_probs = policy.distribution(outputs).log_prob(batch.actions)
     return log_probs, policy.log_prob_change(outputs, changes, batch.actions)
@@ -60,7 +69,8 @@ def adapt(
 def trajectory_gradients(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
     """f_i of every trajectory by itself: [K, N, P].
 
-    Each trajectory gets its own copy of the parameters, so that one reverse pass returns all N gradients.
+    Each trajectory gets its own copy of the parameters, so that one reverse pass returns all N
+    gradients.
     """
     tasks, rows, size = batch.mask.shape[0], batch.mask.shape[1], parameters.shape[-1]
 

@@ -1,8 +1,8 @@
 """Advantages: the linear feature baseline, generalized advantage estimates and their scale.
 
-Every estimator sees the same first-order inner gradient. For lambda = 1 and discounted weights of states the undiscounted
-reward-to-go of `rewards` below is exactly `advantages`, so the reward-based estimators (dice, leave_one_out) and the
-advantage-based ones differ in their score weights alone.
+Every estimator sees the same first-order inner gradient. For lambda = 1 and discounted weights of
+states the undiscounted reward-to-go of `rewards` below is exactly `advantages`, so the reward-based
+estimators (dice, leave_one_out) and the advantage-based ones differ in their score weights alone.
 """
 
 from typing import NamedTuple
@@ -27,9 +27,9 @@ def discounted_sums(x: np.ndarray, factor: float) -> np.ndarray:
 
 @tf.function(jit_compile=True, autograph=False)
 def baseline_features(observations: np.ndarray, mask: np.ndarray) -> tf.Tensor:
-    """Features of state and time (Duan et al. 2016, appendix), float64 [K, N * T, 2 O + 4], 0 where the mask is 0.
+    """Features of state and time, float64 [K, N * T, 2 O + 4], 0 where the mask is 0.
 
-    Observation clipped to [-10, 10], its square, t/100 and its square and cube, 1.
+    Duan et al. 2016, appendix: observation clipped to [-10, 10], its square, t/100 and its square and cube, 1.
     """
     tasks, rows, horizon = mask.shape
     clipped = tf.cast(tf.clip_by_value(observations, -10.0, 10.0), tf.float64)
@@ -41,7 +41,7 @@ def baseline_features(observations: np.ndarray, mask: np.ndarray) -> tf.Tensor:
 
 
 def least_squares(features: tf.Tensor, targets: np.ndarray) -> tf.Tensor:
-    """Coefficients [K, F, 1] of the fit of `targets` [K, M, 1] on `features` [K, M, F], with a ridge of 1e-5."""
+    """Coefficients [K, F, 1] of `targets` [K, M, 1] on `features` [K, M, F], with a ridge 1e-5."""
     # TensorFlow's kernels rather than BLAS: their bits do not depend on the number of threads.
     gram = tf.matmul(features, features, transpose_a=True)
     ridge = 1e-5 * tf.eye(features.shape[-1], dtype=tf.float64)
@@ -52,12 +52,12 @@ def least_squares(features: tf.Tensor, targets: np.ndarray) -> tf.Tensor:
 def linear_feature_baseline(
     features: tf.Tensor, mask: np.ndarray, targets: np.ndarray
 ) -> tf.Tensor:
-    """The linear feature baseline's coefficients [K, F, 1]: `targets` [K, N, T] on `baseline_features`, per task."""
+    """The linear feature baseline of every task: coefficients [K, F, 1] for targets [K, N, T]."""
     return least_squares(features, (targets * mask).reshape(*features.shape[:2], 1))
 
 
 class Signals(NamedTuple):
-    """What a rollout's rewards become under a baseline; each float64 [K, N, T], 0 where the mask is 0.
+    """What rewards become under a baseline; each float64 [K, N, T], 0 where the mask is 0.
 
     Attributes:
       advantages: gamma^t A^GAE_t; A^GAE_t where the settings weigh states uniformly.
@@ -71,7 +71,7 @@ class Signals(NamedTuple):
 
 
 class Baseline(NamedTuple):
-    """What one rollout tells about another: a fitted baseline, and the scale of advantages under it.
+    """What one rollout tells about another: a fitted baseline and the scale of its advantages.
 
     Attributes:
       coefficients: of the linear feature baseline, [K, F, 1].
@@ -89,7 +89,7 @@ class Baseline(NamedTuple):
 def unscaled(
     rollout: Rollout, features: tf.Tensor, settings: AdvantageSettings, coefficients: tf.Tensor
 ) -> Signals:
-    """Generalized advantage estimates of a rollout under a fitted baseline, before division by sigma."""
+    """Generalized advantage estimates under a fitted baseline, before division by sigma."""
     discount = settings.discount
     mask = rollout.mask.astype(np.float64)
     rewards = rollout.rewards.astype(np.float64)
@@ -109,11 +109,11 @@ def fitted(
     mask = rollout.mask.astype(np.float64)
     returns_to_go = discounted_sums(rollout.rewards.astype(np.float64), settings.discount)
     coefficients = linear_feature_baseline(features, mask, returns_to_go)
-    found = unscaled(rollout, features, settings, coefficients)
+    signals = unscaled(rollout, features, settings, coefficients)
     counts = mask.sum(axis=(1, 2), keepdims=True)
-    means = found.advantages.sum(axis=(1, 2), keepdims=True) / counts
-    squares = (mask * (found.advantages - means) ** 2).sum(axis=(1, 2), keepdims=True)
-    return Baseline(coefficients, np.sqrt(squares / counts)), found
+    means = signals.advantages.sum(axis=(1, 2), keepdims=True) / counts
+    squares = (mask * (signals.advantages - means) ** 2).sum(axis=(1, 2), keepdims=True)
+    return Baseline(coefficients, np.sqrt(squares / counts)), signals
 
 
 def fit(rollout: Rollout, settings: AdvantageSettings) -> Baseline:
@@ -130,17 +130,19 @@ def trajectories(
 ) -> Trajectories:
     """The batch that estimators see.
 
-    advantages = gamma^t A^GAE_t / sigma, rewards = gamma^t delta_t / sigma and score_rewards = gamma^t r_t / sigma, with
-    the baseline's temporal-difference errors delta_t and, per task, sigma the standard deviation of the advantages.
-    Nothing is subtracted after the baseline: a mean removed from A but not from r would tear them apart. Uniform
+    advantages = gamma^t A^GAE_t / sigma, rewards = gamma^t delta_t / sigma and score_rewards =
+    gamma^t r_t / sigma, with the baseline's temporal-difference errors delta_t and, per task, sigma
+    the standard deviation of the advantages.
+    Nothing is subtracted after the baseline: a mean removed from A but not from r would tear them
+      apart. Uniform
     weights of states change the advantages alone: dice's rewards no longer sum to them.
 
     Args:
       rollout: K x N x T steps.
       settings: discount and lambda.
-      baseline: of the K tasks. None: fitted on the rollout itself, as published code does; each trajectory's
-        advantages then depend on the others, a bias of O(1/N) from the baseline and of O(1) from sigma in any
-        estimator that assumes independence.
+      baseline: of the K tasks. None: fitted on the rollout itself, as published code does; each
+        trajectory's advantages then depend on the others, a bias of O(1/N) from the baseline and of
+        O(1) from sigma in any estimator that assumes independence.
       dtype: of the batch.
 
     Returns:
@@ -148,9 +150,9 @@ def trajectories(
     """
     features = baseline_features(rollout.observations, rollout.mask)
     if baseline is None:
-        baseline, found = fitted(rollout, features, settings)
+        baseline, signals = fitted(rollout, features, settings)
     else:
-        found = unscaled(rollout, features, settings, baseline.coefficients)
+        signals = unscaled(rollout, features, settings, baseline.coefficients)
     scale = 1.0 / (baseline.deviation + 1e-8)
     tasks, rows, _ = rollout.mask.shape
 
@@ -160,9 +162,9 @@ def trajectories(
     return Trajectories(
         observations=tensor(rollout.observations),
         actions=tensor(rollout.actions),
-        advantages=tensor(scale * found.advantages),
-        rewards=tensor(scale * found.rewards),
-        score_rewards=tensor(scale * found.score_rewards),
+        advantages=tensor(scale * signals.advantages),
+        rewards=tensor(scale * signals.rewards),
+        score_rewards=tensor(scale * signals.score_rewards),
         mask=tensor(rollout.mask),
         behaviour=tuple(tensor(x) for x in rollout.behaviour),
         weights=tf.fill([tasks, rows], tf.constant(1.0 / rows, dtype)),

@@ -1,4 +1,7 @@
-"""How much of the machine's physics throughput the environment and whole meta-iterations keep, and what a scale costs."""
+"""How much of the machine's physics throughput is kept, and what a scale costs.
+
+Kept by the vector environment, and by whole meta-iterations.
+"""
 
 import dataclasses
 import os
@@ -40,10 +43,11 @@ RUNS = {
 def bench(threads: int, configuration: Path | None = None) -> dict:
     """Measures raw physics, the vector environment and whole meta-iterations in one run.
 
-    A meta-iteration is what `metarl train` repeats: both rollouts, baselines, adaptation, meta-gradient and outer step.
-    Raw physics (mj_step in a loop over each simulation, frame_skip calls a step) and the vector environment repeat the
-    actions of the iterations with lsf and one Adam step, since the cost of physics depends on them. Everything that is
-    compared takes turns, so that whatever else the machine does slows all alike.
+    A meta-iteration is what `metarl train` repeats: both rollouts, baselines, adaptation,
+    meta-gradient and outer step. Raw physics (mj_step in a loop over each simulation, frame_skip
+    calls a step) and the vector environment repeat the actions of the iterations with lsf and one
+    Adam step, since the cost of physics depends on them. Everything that is compared takes turns,
+    so that whatever else the machine does slows all alike.
 
     Args:
       threads: of the machine, for all.
@@ -53,14 +57,15 @@ def bench(threads: int, configuration: Path | None = None) -> dict:
       raw_env_steps_per_second, vector_env_steps_per_second, ratio_vector_to_raw.
       iteration_env_steps_per_second, ratio_iteration_to_raw: of lsf with one Adam step.
       trpo_iteration_env_steps_per_second, ratio_trpo_iteration_to_raw: of maml with TRPO.
-      promp_iteration_env_steps_per_second, ratio_promp_iteration_to_raw: of lvc with five Adam steps.
+      promp_iteration_env_steps_per_second, ratio_promp_iteration_to_raw: of lvc with five Adam
+        steps.
       cost_trpo_to_adam: an iteration of maml with TRPO over one with one Adam step.
       cost_to_maml: an iteration of each estimator over one of maml, one Adam step each.
       cost_of_ten_times_the_tasks: an iteration with them over one without.
       first_iteration_seconds: of each run, with its compilation.
       peak_memory_gib: of a process of `metarl train`.
-      core_hours: of one run in each environment of the configuration, if one is given, and of its algorithms relative
-        to the first.
+      core_hours: of one run in each environment of the configuration, if one is given, and of its
+        algorithms relative to the first.
       settings, versions: what was run.
 
     Raises:
@@ -146,9 +151,14 @@ def step_through(environment: MujocoVectorEnv, actions: np.ndarray) -> None:
 def settings_of(name: str, tasks: int) -> TrainingSettings:
     """A run of RUNS."""
     return TrainingSettings(
-        environment=ENVIRONMENT, algorithm=name, seed=SEED, tasks=tasks, trajectories=TRAJECTORIES, horizon=HORIZON,
+        environment=ENVIRONMENT,
+        algorithm=name,
+        seed=SEED,
+        tasks=tasks,
+        trajectories=TRAJECTORIES,
+        horizon=HORIZON,
         **RUNS[name],
-    )  # fmt: skip
+    )
 
 
 class Timed:
@@ -185,7 +195,10 @@ class Timed:
 
 
 def measure(threads: int) -> tuple[float, float, dict[str, float], dict[str, float]]:
-    """Seconds an iteration: of raw physics, of the vector environment, of each run of RUNS and of `many` tasks; and of the first."""
+    """Seconds an iteration, and of the first one.
+
+    Of raw physics, of the vector environment, of each run of RUNS and of `many` tasks.
+    """
     timed = {name: Timed(settings_of(name, TASKS), threads) for name in RUNS}
     timed["many"] = Timed(settings_of(REFERENCE, MANY * TASKS), threads)
     environment = make(ENVIRONMENT, TASKS, TRAJECTORIES, HORIZON, threads)
@@ -200,7 +213,7 @@ def measure(threads: int) -> tuple[float, float, dict[str, float], dict[str, flo
 
 
 def replay(environment: MujocoVectorEnv, actions: np.ndarray, threads: int) -> tuple[float, float]:
-    """Seconds of raw physics and of the vector environment for a rollout's recorded actions, [T, K * N, A]."""
+    """Seconds of raw physics and of the vector environment for recorded actions [T, K * N, A]."""
     environment.reset(seed=SEED)
     actions = actions.clip(environment.action_space.low, environment.action_space.high)
     run_raw = raw_physics(environment, actions, threads)
@@ -216,10 +229,18 @@ def peak_memory(threads: int) -> float:
     """GiB that two iterations of `metarl train` with REFERENCE take, in a process of their own."""
     with tempfile.TemporaryDirectory() as folder:
         flags = {
-            "environment": ENVIRONMENT, "estimator": REFERENCE, "algorithm": REFERENCE, "iterations": 2,
-            "tasks": TASKS, "trajectories": TRAJECTORIES, "horizon": HORIZON, "threads": threads,
-            "output": f"{folder}/run.parquet", "policy": f"{folder}/run.npz", "checkpoints": folder,
-        }  # fmt: skip
+            "environment": ENVIRONMENT,
+            "estimator": REFERENCE,
+            "algorithm": REFERENCE,
+            "iterations": 2,
+            "tasks": TASKS,
+            "trajectories": TRAJECTORIES,
+            "horizon": HORIZON,
+            "threads": threads,
+            "output": f"{folder}/run.parquet",
+            "policy": f"{folder}/run.npz",
+            "checkpoints": folder,
+        }
         words = [str(word) for key, value in flags.items() for word in (f"--{key}", value)]
         command = [sys.executable, "-m", "metarl", "train", *words]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -230,7 +251,8 @@ def peak_memory(threads: int) -> float:
 
 
 def read_rows(configuration: Path) -> dict[str, dict[str, TrainingSettings]]:
-    """The training runs of a configuration of the workflow: a row an environment and algorithm, of any seed.
+    """The training runs of a configuration of the workflow: a row an environment and algorithm, of
+    any seed.
 
     Raises:
       InputError: no such file, or no configuration.
@@ -257,9 +279,11 @@ def read_rows(configuration: Path) -> dict[str, dict[str, TrainingSettings]]:
 
 
 def core_hours(rows: Mapping[str, Mapping[str, TrainingSettings]]) -> dict:
-    """Core-hours of one run: every environment with the first algorithm, and every algorithm relative to it.
+    """Core-hours of one run: every environment with the first algorithm, and every algorithm
+    relative to it.
 
-    Each is measured on one thread and COSTED_TASKS tasks; the relative costs in one environment alone, ENVIRONMENT if it
+    Each is measured on one thread and COSTED_TASKS tasks; the relative costs in one environment
+    alone, ENVIRONMENT if it
     is among them: where physics costs nothing, algorithms differ more.
     """
 

@@ -1,4 +1,7 @@
-"""Meta-test: returns on held-out tasks after 0, 1, 2, ... inner steps, through the code that training adapts with."""
+"""Meta-test: returns on held-out tasks after 0, 1, 2, ... inner steps.
+
+Through the code that training adapts with.
+"""
 
 import sys
 from pathlib import Path
@@ -19,7 +22,7 @@ PATHS = 3  # trajectories of a task whose paths are kept
 
 
 class RecordPositions(gymnasium.vector.VectorWrapper):
-    """Keeps where the bodies were: every rollout's positions after each step, [T, num_envs, 1 or 2]."""
+    """Keeps where the bodies were after each step of a rollout: [T, num_envs, 1 or 2]."""
 
     def __init__(self, environment: gymnasium.vector.VectorEnv):
         super().__init__(environment)
@@ -36,7 +39,9 @@ class RecordPositions(gymnasium.vector.VectorWrapper):
 
 
 def path_table(positions: np.ndarray, rollout: Rollout, tasks: np.ndarray) -> pd.DataFrame:
-    """The paths of each task's first trajectories, a row a step: task, task_0, ..., trajectory, step, x (and y).
+    """The paths of each task's first trajectories, a row a step.
+
+    Columns task, task_0, ..., trajectory, step, x (and y).
 
     Args:
       positions: [T, K * N, 1 or 2].
@@ -64,20 +69,21 @@ def evaluate(
     paths: Path | None = None,
     threads: int = 1,
 ) -> None:
-    """Writes the mean return of every held-out task after 0..inner_steps inner steps, as a tidy parquet.
+    """Writes the mean return of every held-out task after 0..inner_steps inner steps.
 
     Held out: the tasks come from a random stream of their own, drawn by the run's seed.
 
     Args:
       policy: .npz of `metarl train`.
-      output: parquet file with columns algorithm, environment, estimator, seed, task, inner_step, mean_return.
+      output: parquet file with columns algorithm, environment, estimator, seed, task, inner_step,
+        mean_return.
       tasks: K.
       trajectories: N, both for adaptation and for the returns.
       inner_steps: the most inner steps.
-      later_step_scale: what the second and later inner steps multiply the inner learning rate by; 0.5 in cbfinn/maml_rl
-        maml_examples/test_maml_cheetah.py.
-      paths: parquet file of where the bodies went, or None: the first trajectories of every task, with columns algorithm,
-        environment, estimator, seed, inner_step and those of `path_table`.
+      later_step_scale: what the second and later inner steps multiply the inner learning rate by;
+        0.5 in cbfinn/maml_rl maml_examples/test_maml_cheetah.py.
+      paths: parquet file of where the bodies went, or None: the first trajectories of every task,
+        with columns algorithm, environment, estimator, seed, inner_step and those of `path_table`.
       threads: of the physics; results do not depend on it.
     """
     require_writable(output, *([paths] if paths else []))

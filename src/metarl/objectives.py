@@ -1,4 +1,7 @@
-"""Outer objectives: v = grad V_hat(theta'), the KL divergences of both loops, and the Hessian of the outer one."""
+"""Outer objectives: v = grad V_hat(theta'), and the KL divergences of both loops.
+
+TRPO's products with the Hessian of the outer divergence stand here too.
+"""
 
 from collections.abc import Sequence
 
@@ -17,10 +20,10 @@ def clipped_gradient(
     averaging: Averaging,
     clip: float | None,
 ) -> tf.Tensor:
-    """v: the gradient of mean_it min(ratio_it A_it, clip(ratio_it, 1 - clip, 1 + clip) A_it), per task.
+    """v, per task: the gradient of mean_it min(ratio_it A_it, clipped_it A_it).
 
-    On the policy that acted this is the plain policy gradient; PPO's clipping (Schulman et al. 2017, eq. 7)
-    bounds later epochs on the same data.
+    clipped_it is the ratio within [1 - clip, 1 + clip]. On the policy that acted this is the plain policy gradient; PPO's clipping (Schulman et al.
+    2017, eq. 7) bounds later epochs on the same data.
 
     Args:
       policy: the policy.
@@ -54,7 +57,8 @@ def mean_kl(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> tf.Te
 def kl_gradient(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
     """The gradient of mean_it KL(behaviour || pi_theta) at every task's parameters: [K, P].
 
-    ProMP's inner KL penalty without its coefficient (Rothfuss et al. 2019, eq. 11); 0 on the policy that acted.
+    ProMP's inner KL penalty without its coefficient (Rothfuss et al. 2019, eq. 11); 0 on the policy
+    that acted.
     """
     with tf.GradientTape() as tape:
         tape.watch(parameters)
@@ -65,7 +69,10 @@ def kl_gradient(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> t
 def improvement_and_kl(
     policy: GaussianMLPPolicy, parameters: tf.Tensor, batch: Trajectories, averaging: Averaging
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The mean over tasks of mean_it (ratio_it - 1) A_it and of mean_it KL(behaviour || pi): [] each, at [K, P]."""
+    """The surrogate's improvement and the KL divergence at parameters [K, P]: [] each.
+
+    The means over tasks of mean_it (ratio_it - 1) A_it and of mean_it KL(behaviour || pi).
+    """
     gains = (likelihood_ratios(policy, parameters, batch) - 1.0) * batch.advantages
     improvement = tf.reduce_sum(step_weights(batch, averaging) * gains, axis=[1, 2])
     return tf.reduce_mean(improvement), tf.reduce_mean(mean_kl(policy, parameters, batch))
@@ -80,8 +87,8 @@ def jacobian_product(
 ) -> tf.Tensor:
     """(d theta' / d theta) x of an inner step, per task: [K, P] from x [K, P].
 
-    The Jacobian I + eta mean_i[grad f_i] is symmetric, so one function serves it and its transpose: mean_i[(grad f_i) x]
-    is the gradient of mean_i sum_t A_it d_it, d_it = g_it . x.
+    The Jacobian I + eta mean_i[grad f_i] is symmetric, so one function serves it and its transpose:
+    mean_i[(grad f_i) x] is the gradient of mean_i sum_t A_it d_it, d_it = g_it . x.
     """
     coefficients = inner_coefficients(batch, settings.averaging)
     with tf.GradientTape() as tape:
@@ -94,10 +101,11 @@ def jacobian_product(
 def fisher_product(
     policy: GaussianMLPPolicy, parameters: tf.Tensor, batch: Trajectories, vectors: tf.Tensor
 ) -> tf.Tensor:
-    """F x, F the mean Fisher matrix of the policy's actions in the batch's states, per task: [K, P].
+    """F x per task, F the mean Fisher matrix of actions in the batch's states: [K, P].
 
-    The Hessian of mean KL(pi || pi_theta) at pi_theta = pi, through the outputs' Jacobian D: F = mean D^T M D with M
-    diagonal, 1 / sigma^2 for the mean and 2 for the log standard deviation of a Gaussian.
+    The Hessian of mean KL(pi || pi_theta) at pi_theta = pi, through the outputs' Jacobian D: F =
+    mean D^T M D with M diagonal, 1 / sigma^2 for the mean and 2 for the log standard deviation of a
+    Gaussian.
     """
     average = step_weights(batch, "steps")[..., None]
     with tf.GradientTape() as tape:
@@ -118,9 +126,10 @@ def meta_fisher_product(
 ) -> tf.Tensor:
     """J^T F(theta') J x of every task, J = d theta' / d theta: [K, P] from x [K, P].
 
-    For one x, their mean is the Hessian of the post-update mean KL at the theta that sampled the data, where the KL's own gradient is 0.
-    J is that of the log-likelihood inner loss, as in MAML-TRPO: a likelihood-ratio loss (lvc) would add A g g^T, which moves
-    TRPO's direction alone, since its line search measures the KL itself.
+    For one x, their mean is the Hessian of the post-update mean KL at the theta that sampled the
+    data, where the KL's own gradient is 0. J is that of the log-likelihood inner loss, as in
+    MAML-TRPO: a likelihood-ratio loss (lvc) would add A g g^T, which moves TRPO's direction alone,
+    since its line search measures the KL itself.
 
     Args:
       policy: the policy.

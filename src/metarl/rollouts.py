@@ -1,4 +1,4 @@
-"""Rollouts: K tasks x N trajectories x T steps of one vector environment under per-task policies."""
+"""Rollouts: K tasks x N trajectories x T steps of one vector environment."""
 
 from typing import NamedTuple
 

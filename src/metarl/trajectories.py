@@ -1,7 +1,7 @@
 """A batch of trajectories, and how steps are averaged into an objective.
 
-One layout serves sampled batches (weights 1/N) and enumerated ones (weights = a sample's counts / N), so that
-the exact audit and training run the same estimator code.
+One layout serves sampled batches (weights 1/N) and enumerated ones (weights = a sample's counts /
+N), so that the exact audit and training run the same estimator code.
 """
 
 from typing import NamedTuple
@@ -18,9 +18,10 @@ class Trajectories(NamedTuple):
       observations: [K, N, T, O].
       actions: [K, N, T, A]; one-hot for discrete actions.
       advantages: [K, N, T], A_it of the inner policy gradient f_i = sum_t A_it g_it.
-      rewards: [K, N, T], whose undiscounted reward-to-go is `advantages` (what DiCE and leave-one-out use); in
-        training for lambda = 1 and discounted weights of states alone.
-      score_rewards: [K, N, T], discounted rewards without baseline, whose sum estimates V (unbiased, emaml).
+      rewards: [K, N, T], whose undiscounted reward-to-go is `advantages` (what DiCE and
+        leave-one-out use); in training for lambda = 1 and discounted weights of states alone.
+      score_rewards: [K, N, T], discounted rewards without baseline, whose sum estimates V
+        (unbiased, emaml).
       mask: [K, N, T], 1 where the step happened, 0 after an episode's end.
       behaviour: the outputs of the policy that acted (see `Policy.outputs`), each [K, N, T, ...].
       weights: [K, N], each row's share in the sample: 1/N when sampled; rows sum to 1.
@@ -41,8 +42,9 @@ class Trajectories(NamedTuple):
 def step_scale(batch: Trajectories, averaging: Averaging) -> tf.Tensor:
     """What turns a mean over trajectories of sums over steps into the chosen average: [K, 1, 1].
 
-    "trajectories": 1, the papers' sum over steps. "steps": 1 / (mean length), the mean over all steps that
-    happened, as published code takes it; for equal lengths 1/T, a T times smaller inner learning rate.
+    "trajectories": 1, the papers' sum over steps. "steps": 1 / (mean length), the mean over all
+    steps that happened, as published code takes it; for equal lengths 1/T, a T times smaller inner
+    learning rate.
     """
     if averaging == "trajectories":
         return tf.ones_like(batch.weights[:, :1, None])

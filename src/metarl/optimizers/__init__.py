@@ -13,7 +13,7 @@ from metarl.settings import TrainingSettings
 
 
 def optimizer_of(settings: TrainingSettings) -> ModuleType:
-    """The outer optimizer of a run: trpo; adam; or promp, which is adam with an inner KL penalty."""
+    """The outer optimizer of a run: trpo, adam, or promp: adam with an inner KL penalty."""
     if settings.outer_optimizer == "trpo":
         return trpo
     return promp if settings.inner_kl_coefficient > 0 else adam

@@ -1,4 +1,7 @@
-"""ProMP's outer step (Rothfuss et al. 2019, eq. 11): Adam's epochs with a penalty on the inner steps' KL."""
+"""ProMP's outer step: Adam's epochs with a penalty on the KL of the inner steps.
+
+Rothfuss et al. 2019, eq. 11.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -44,7 +47,8 @@ def adapted_coefficients(
 ) -> tf.Tensor:
     """ProMP's rule: a coefficient halves below target / 1.5 and doubles above 1.5 target: [S].
 
-    jonasrothfuss/ProMP meta_algos/pro_mp.py, `_adapt_kl_coeff`, once an iteration, after its epochs.
+    jonasrothfuss/ProMP meta_algos/pro_mp.py, `_adapt_kl_coeff`, once an iteration, after its
+    epochs.
     """
     halved = tf.where(divergences < target / 1.5, 0.5 * coefficients, coefficients)
     return tf.where(divergences > target * 1.5, 2.0 * coefficients, halved)

@@ -1,4 +1,7 @@
-"""TRPO, Schulman et al. 2015: the natural gradient by conjugate gradient, and a backtracking line search."""
+"""TRPO: the natural gradient by conjugate gradient, and a backtracking line search.
+
+Schulman et al. 2015, "Trust region policy optimization".
+"""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -37,7 +40,8 @@ class TrustRegionStep(NamedTuple):
 
     Attributes:
       parameters: theta after it, [P]; as before where nothing was accepted.
-      accepted: whether the line search found a step that raises the surrogate within the trust region.
+      accepted: whether the line search found a step that raises the surrogate within the trust
+        region.
       kl: mean KL of the parameters returned.
     """
 
@@ -53,11 +57,11 @@ def natural_step(
     measure: Callable[[np.ndarray], tuple[float, float]],
     trust_region: float,
 ) -> TrustRegionStep:
-    """One step of TRPO, Schulman et al. 2015, appendix C: natural gradient, then a backtracking line search.
+    """One step of TRPO (its appendix C): natural gradient, then a backtracking line search.
 
-    The constants are those of jonasrothfuss/ProMP optimizers/conjugate_gradient_optimizer.py, with damping as in
-    tristandeleu/pytorch-maml-rl. The rejection of every trial is reported, not silent. In NumPy: what takes time is
-    in `product` and `measure`.
+    The constants are those of jonasrothfuss/ProMP optimizers/conjugate_gradient_optimizer.py, with
+    damping as in tristandeleu/pytorch-maml-rl. The rejection of every trial is reported, not
+    silent. In NumPy: what takes time is in `product` and `measure`.
 
     Args:
       parameters: theta [P].
@@ -86,7 +90,7 @@ def natural_step(
 def conjugate_gradient(
     product: Callable[[np.ndarray], np.ndarray], target: np.ndarray, iterations: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """x with A x = target, A symmetric positive definite, after some iterations of conjugate gradient.
+    """x with A x = target, A symmetric positive definite, by conjugate gradient.
 
     Args:
       product: x -> A x.

@@ -1,7 +1,8 @@
-"""The meta-gradient of a run and what outer optimizers ask beside it, compiled, over shards of the tasks.
+"""The meta-gradient of a run, and what outer optimizers ask beside it: compiled, shard by shard.
 
-A shard is an equal part of the tasks with the batches of inner steps 0..S; the mean over all tasks is the mean of the
-shards' means. Inside compiled code tasks go one by one, so that one task's activations stay in the processor's cache.
+A shard is an equal part of the tasks with the batches of inner steps 0..S; the mean over all tasks
+is the mean of the shards' means. Inside compiled code tasks go one by one, so that one task's
+activations stay in the processor's cache.
 """
 
 from collections.abc import Callable, Iterable, Sequence

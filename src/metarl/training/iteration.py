@@ -1,4 +1,4 @@
-"""One meta-iteration: sample tasks, roll out, adapt, roll out again, step. Compiled once, repeated by a run."""
+"""One meta-iteration, which a run repeats: sample tasks, roll out, adapt, roll out again, step."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ SHARDS = 2  # equal parts of the tasks, where they can be cut
 
 
 class RunState(NamedTuple):
-    """What an iteration changes: theta [P], and the outer optimizer's memory, a structure of tensors."""
+    """What an iteration changes: theta [P] and the optimizer's memory, a structure of tensors."""
 
     parameters: tf.Tensor
     memory: tuple

@@ -1,4 +1,7 @@
-"""Meta-training: sample tasks, adapt, sample again, estimate the meta-gradient, step. Read `train` top to bottom."""
+"""Meta-training: sample tasks, adapt, sample again, estimate the meta-gradient, step.
+
+Read `train` top to bottom.
+"""
 
 import dataclasses
 import math
@@ -27,13 +30,14 @@ def train(
     tensorboard: Path | None = None,
     threads: int = 1,
 ) -> None:
-    """Trains one run; writes its curves (tidy parquet, a row an iteration and inner step) and its final policy.
+    """Trains one run; writes its learning curve (a row an iteration and inner step) and its policy.
 
     Args:
       settings: the run.
       output: parquet file.
       policy_output: .npz with the parameters [P] and the settings.
-      checkpoint_folder: where the run keeps its checkpoint; a run that was interrupted goes on from it.
+      checkpoint_folder: where the run keeps its checkpoint; a run that was interrupted goes on from
+        it.
       tensorboard: folder of TensorBoard scalars, or None.
       threads: of the machine to use; results do not depend on it.
 
