@@ -1,14 +1,18 @@
 """Atomic writes, and files that say when they are damaged."""
 
+import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from metarl import storage
-from metarl.errors import InputError
+from metarl.errors import InputError, RunError
 
 ARRAYS = {
     "parameters": np.linspace(-1.0, 1.0, 7, dtype=np.float32),
@@ -55,19 +59,85 @@ def test_write_honours_the_umask(tmp_path):
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
-@pytest.mark.parametrize("failing", ["fsync", "chmod", "replace"])
-@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
-def test_a_failing_write_leaves_the_old_file_alone(tmp_path, monkeypatch, failing, error):
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), RunError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_a_failing_write_leaves_the_old_file_alone(tmp_path, monkeypatch, failing, error, raised):
     def fail(*arguments):
         raise error
 
     path = tmp_path / "file"
     storage.write_bytes(b"old", path)
     monkeypatch.setattr(storage.os, failing, fail)
-    with pytest.raises(type(error)):
+    with pytest.raises(raised):
         storage.write_bytes(b"new", path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_file_size_limit_is_one_line_and_leaves_the_old_file_alone(tmp_path):
+    """In a process of its own, which may write files of 4 KiB."""
+    path = tmp_path / "file"
+    storage.write_bytes(b"old", path)
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "from metarl import errors, storage\n"
+        "try:\n"
+        f"    storage.write_bytes(bytes(10**5), {str(path)!r})\n"
+        "except errors.RunError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1 and "File too large" in done.stdout
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_next_write_removes_what_a_killed_one_left(tmp_path):
+    """A process that kills itself in the middle of its write; another path's and a live process's stay."""
+    path = tmp_path / "file"
+    code = (
+        "import os, signal; from metarl import storage\n"
+        "storage.os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"storage.write_bytes(b'half', {str(path)!r})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    other, alive = storage._temporary(tmp_path / "other", 1), storage._temporary(path, os.getppid())
+    other.touch()
+    alive.touch()
+    storage.write_bytes(b"new", path)
+    assert sorted(tmp_path.iterdir()) == sorted([path, other, alive])
+    assert left not in (other, alive)
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/null", "/dev/stdout"):
+        with pytest.raises(InputError, match="device or a pipe"):
+            storage.require_writable(path)
+    with pytest.raises(InputError, match="takes no new files"):
+        storage.require_writable("/proc/run.parquet")
+
+
+def test_outputs_are_neither_each_other_nor_inputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p").touch()
+    (tmp_path / "link").symlink_to("p")
+    storage.write_bytes(b"through", "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "p").read_bytes() == b"through"
+    storage.require_writable("x", "y", inputs=["p"])
+    with pytest.raises(InputError, match="another output has this path"):
+        storage.require_writable("x", "./x")
+    for path in ("p", "./p", "link", tmp_path / "p"):
+        with pytest.raises(InputError, match="an input too"):
+            storage.require_writable("x", path, inputs=["p"])
 
 
 def test_the_data_is_on_disk_before_it_replaces_the_old_file(tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def evaluate(
         with columns algorithm, environment, estimator, seed, inner_step and those of `path_table`.
       threads: of the physics; results do not depend on it.
     """
-    require_writable(output, *([paths] if paths else []))
+    require_writable(output, *([paths] if paths else []), inputs=[policy])
     parameters, trained = load_policy(policy)
     settings = TrainingSettings(**{**vars(trained), "tasks": tasks, "trajectories": trajectories})
     require(inner_steps >= 0, "inner_steps", inner_steps, "an integer >= 0")

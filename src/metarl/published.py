@@ -76,7 +76,7 @@ def archive(
         end: output / f"{names[0]}{end}"
         for end in ("_returns.parquet", "_curves.parquet", "_paths.parquet", ".json")
     }
-    require_writable(*files.values())
+    require_writable(*files.values(), inputs=[*evaluations, *curves, *policies, *benchmarks, paths])
     described = {
         "source": source,
         "settings": settings,

@@ -1,77 +1,118 @@
 """Atomic writes: a reader sees the old file or the new one, never half of one."""
 
+import glob
 import hashlib
 import io
 import json
 import os
+import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from metarl.errors import InputError
+from metarl.errors import InputError, RunError
 
 
-def require_writable(*paths: str | os.PathLike) -> None:
+def require_writable(*paths: str | os.PathLike, inputs: Sequence[str | os.PathLike] = ()) -> None:
     """Checks, before long work, that its results will have a place; makes nothing.
 
+    Args:
+      *paths: the files that will be written.
+      inputs: the files that are read, which none of them may replace.
+
     Raises:
-      InputError: a path is a folder, or nothing can be made below its nearest folder that exists.
+      InputError: two paths are one file or one of the inputs, a path is a folder or no regular
+        file, or nothing can be made below its nearest folder that exists.
     """
+    taken = {os.path.realpath(path): "an input too" for path in inputs}
     for path in map(Path, paths):
         try:
-            reason = _obstacle(path)
+            reason = taken.get(os.path.realpath(path)) or _obstacle(path)
         except OSError as error:  # a name that is too long, say
             reason = error.strerror
         if reason:
             raise _cannot_write(path, reason)
+        taken[os.path.realpath(path)] = "another output has this path too"
 
 
 def _obstacle(path: Path) -> str | None:
     """Why no file can be made at `path`; None where one can."""
     if path.is_dir():
         return "it is a folder"
+    # what /dev/stdout stands for may be a file; the name itself is none
+    if path.absolute().is_relative_to("/dev") or (path.exists() and not path.is_file()):
+        return "it is a device or a pipe, which would be replaced"
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir():
         return f"{str(folder)!r} is not a folder"
-    if not os.access(folder, os.W_OK):
-        return f"{str(folder)!r} is not yours to write to"
+    try:  # permissions tell less: root has them all, and /proc takes no files from anyone
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return f"{str(folder)!r} takes no new files from you"
     return None
 
 
 def _cannot_write(path: Path, reason: str | None) -> InputError:
     return InputError(
-        f"cannot write {str(path)!r} ({reason}); give a path in a folder you can write to"
+        f"cannot write {str(path)!r} ({reason}); give another path in a folder you can write to"
     )
 
 
 def write_bytes(data: bytes, path: str | os.PathLike) -> None:
     """Replaces the file at `path` by `data`, all at once, on disk when this returns.
 
+    What a process that was killed left of its writes to this path is removed.
+
     Raises:
-      InputError: `path` is a folder, or its folder cannot be made or written to.
+      InputError: `path` is no place for a file: see `require_writable`.
+      RunError: the write failed, on a full disk say; the old file stays whole.
     """
-    path = Path(path)
     require_writable(path)
+    path = Path(os.path.realpath(path))  # a link stays one
+    temporary = _temporary(path, os.getpid())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise _cannot_write(path, error.strerror) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
+        _remove_abandoned(path)
+        with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's 0600 would hide results from colleagues
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    except OSError as error:
+        raise RunError(
+            f"cannot write {str(path)!r} ({error.strerror}); what stood there before is whole, "
+            "make room and run again"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path, process: int | str) -> Path:
+    """Where a process of this machine writes what will be `path`: beside it."""
+    name = hashlib.sha256(path.name.encode()).hexdigest()[:16]  # no longer than any name may be
+    return path.with_name(f".{name}.{platform.node()}-{process}.part")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Removes what processes of this machine that are gone left of their writes to `path`."""
+    for temporary in path.parent.glob(glob.escape(_temporary(path, "").stem) + "*.part"):
+        process = temporary.stem.rpartition("-")[2]
+        if process.isdigit() and not _runs(int(process)):
+            temporary.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this machine is alive."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def write_text(text: str, path: str | os.PathLike) -> None:
