@@ -227,3 +227,17 @@ def test_rewards_that_are_all_equal_to_zero_give_zero_advantages(rollout):
     batch = trajectories(silent, AdvantageSettings(0.99, 1.0))
     for values in (batch.advantages, batch.rewards, batch.score_rewards):
         np.testing.assert_array_equal(values, np.zeros((TASKS, ROWS, HORIZON)))
+
+
+def test_a_constant_reward_gives_zero_advantages_in_its_task_alone(rollout):
+    """Whatever its size; where episodes differ in length the same reward tells them apart."""
+    whole = rollout._replace(mask=np.ones_like(rollout.mask))
+    for reward in (1.0, 1e6, -3.7):
+        rewards = np.stack([np.full(whole.rewards.shape[1:], reward), rollout.rewards[1]])
+        batch = trajectories(
+            whole._replace(rewards=rewards.astype(np.float32)), AdvantageSettings(0.99, 1.0)
+        )
+        for signal in (batch.advantages, batch.rewards, batch.score_rewards):
+            assert not signal[0].numpy().any() and signal[1].numpy().any()
+    survival = rollout._replace(rewards=rollout.mask)
+    assert trajectories(survival, AdvantageSettings(0.99, 1.0)).advantages[0].numpy().any()

@@ -75,7 +75,9 @@ class Baseline(NamedTuple):
 
     Attributes:
       coefficients: of the linear feature baseline, [K, F, 1].
-      deviation: sigma, the standard deviation of each task's advantages, [K, 1, 1].
+      deviation: sigma, the standard deviation of each task's advantages, [K, 1, 1]; infinite, so
+        that advantages are 0, where all rewards are one number: else what the ridge leaves of them
+        would be blown up to unit size.
     """
 
     coefficients: tf.Tensor
@@ -113,7 +115,15 @@ def fitted(
     counts = mask.sum(axis=(1, 2), keepdims=True)
     means = signals.advantages.sum(axis=(1, 2), keepdims=True) / counts
     squares = (mask * (signals.advantages - means) ** 2).sum(axis=(1, 2), keepdims=True)
-    return Baseline(coefficients, np.sqrt(squares / counts)), signals
+    deviation = np.where(constant_rewards(rollout), np.inf, np.sqrt(squares / counts))
+    return Baseline(coefficients, deviation), signals
+
+
+def constant_rewards(rollout: Rollout) -> np.ndarray:
+    """Whether a task's steps all happened and all had one reward, [K, 1, 1]: nothing to learn from."""
+    rewards = rollout.rewards.reshape(len(rollout.rewards), -1)
+    happened = rollout.mask.all(axis=(1, 2))
+    return (happened & (rewards == rewards[:, :1]).all(axis=1))[:, None, None]
 
 
 def fit(rollout: Rollout, settings: AdvantageSettings) -> Baseline:
