@@ -14,6 +14,9 @@ from metarl.settings import TrainingSettings
 from metarl.trajectories import Trajectories
 
 
+LARGEST_CHANGE = 2.0**10  # of a coefficient from where it started: a target out of reach ends there
+
+
 class Memory(NamedTuple):
     """Adam's memory, and the coefficients of the inner KL penalty, one an inner step [S]."""
 
@@ -38,17 +41,21 @@ def update(
     measures = measures._replace(inner_kl_coefficient=float(tf.reduce_mean(coefficients)))
     if target > 0:
         divergences = objective.inner_divergences(parameters, shards)
-        coefficients = adapted_coefficients(coefficients, divergences, target)
+        coefficients = adapted_coefficients(
+            coefficients, divergences, target, objective.settings.inner_kl_coefficient
+        )
     return parameters, Memory(adam_memory, coefficients), measures
 
 
 def adapted_coefficients(
-    coefficients: tf.Tensor, divergences: tf.Tensor, target: float
+    coefficients: tf.Tensor, divergences: tf.Tensor, target: float, initial: float
 ) -> tf.Tensor:
     """ProMP's rule: a coefficient halves below target / 1.5 and doubles above 1.5 target: [S].
 
     jonasrothfuss/ProMP meta_algos/pro_mp.py, `_adapt_kl_coeff`, once an iteration, after its
-    epochs.
+    epochs. Here it stays within LARGEST_CHANGE of `initial`; there a target out of reach drives it
+    to 0 or to infinity.
     """
     halved = tf.where(divergences < target / 1.5, 0.5 * coefficients, coefficients)
-    return tf.where(divergences > target * 1.5, 2.0 * coefficients, halved)
+    changed = tf.where(divergences > target * 1.5, 2.0 * coefficients, halved)
+    return tf.clip_by_value(changed, initial / LARGEST_CHANGE, initial * LARGEST_CHANGE)

@@ -5,6 +5,7 @@ Read `train` top to bottom.
 
 import dataclasses
 import math
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import tensorflow as tf
 from metarl import checkpoints
 from metarl.errors import RunError
 from metarl.estimators import estimator
+from metarl.optimizers.promp import LARGEST_CHANGE
 from metarl.policy_files import save_policy
 from metarl.progress import Progress
 from metarl.settings import TrainingSettings
@@ -79,6 +81,8 @@ def train(
         if writer:
             write_scalars(writer, number, latest)
 
+    for warning in warnings_of(settings, rows):
+        print(f"warning: {warning}", file=sys.stderr)
     save_policy(state.parameters.numpy(), described, policy_output)
     write_parquet(pd.DataFrame(rows), output)
 
@@ -156,6 +160,24 @@ def curve_rows(
         )
         for inner_step, returns in enumerate(task_returns)
     ]
+
+
+def warnings_of(settings: TrainingSettings, rows: list[CurveRow]) -> list[str]:
+    """What whoever reads the curve must know of the whole run."""
+    warnings = []
+    if settings.outer_optimizer == "trpo" and not any(row.step_accepted for row in rows):
+        warnings.append(
+            "the line search rejected every step, theta has not moved: the surrogate never rose within"
+            " the trust region; raise tasks or trajectories, or change trust_region"
+        )
+    factor = rows[-1].inner_kl_coefficient / (settings.inner_kl_coefficient or math.inf)
+    if settings.inner_kl_target > 0 and not 1 / LARGEST_CHANGE < factor < LARGEST_CHANGE:
+        warnings.append(
+            f"inner_kl_coefficient went to its bound, {rows[-1].inner_kl_coefficient:g}: the inner"
+            f" steps cannot reach inner_kl_target {settings.inner_kl_target:g}; change"
+            " inner_learning_rate or the target"
+        )
+    return warnings
 
 
 def progress_text(settings: TrainingSettings, latest: list[CurveRow]) -> str:
