@@ -1,4 +1,7 @@
-"""The algebra against automatic differentiation of the published surrogates, step by step and trajectory by trajectory."""
+"""The algebra against automatic differentiation of the published surrogates.
+
+Step by step and trajectory by trajectory.
+"""
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ TASKS, ROWS, HORIZON = 2, 3, 4
 
 
 def random_batch(seed: int, rewards_to_go: bool = True) -> Trajectories:
-    """[K, N, T] = [2, 3, 4] in float64, episodes of unequal length; advantages are rewards-to-go, or anything."""
+    """[K, N, T] = [2, 3, 4] in float64, of unequal length; advantages are rewards-to-go, or any."""
     generator = np.random.default_rng(seed)
     shape = (TASKS, ROWS, HORIZON)
     lengths = generator.integers(1, HORIZON + 1, (TASKS, ROWS, 1))
@@ -53,7 +56,7 @@ def parameters() -> tf.Tensor:
 
 
 def loop_average(batch, averaging, terms):
-    """The average of per-step terms [K, N, T], from its definition: one task and one trajectory at a time, [K]."""
+    """The average of per-step terms [K, N, T] by definition, a trajectory at a time: [K]."""
     tasks = []
     for k in range(batch.mask.shape[0]):
         lengths = tf.reduce_sum(batch.mask[k], axis=-1)
@@ -111,13 +114,13 @@ def inner_objective(name, batch, parameters, averaging):
 
 
 def inner_step_direction(name, batch, parameters, averaging):
-    """What the inner step adds, as a function of theta whose Jacobian makes the estimator: [K, P]."""
+    """What the inner step adds, a function of theta whose Jacobian makes the estimator: [K, P]."""
     if name != "lsf":
         with tf.GradientTape() as tape:
             tape.watch(parameters)
             objective = tf.reduce_sum(inner_objective(name, batch, parameters, averaging))
         return tape.gradient(objective, parameters)
-    # sum_i box(theta) f_i(theta), where box is 1 and its gradient is the trajectory's whole score s_i.
+    # sum_i box(theta) f_i(theta), where box is 1 and its gradient is the trajectory's score s_i.
     direction = tf.zeros_like(parameters)
     for i in range(batch.mask.shape[1]):
         only = tf.one_hot(i, batch.mask.shape[1], dtype=tf.float64)[:, None]
@@ -193,8 +196,8 @@ def test_published_surrogate(name, inner_steps, averaging, parameters):
     settings = InnerSettings(0.3, averaging)
     batches = [random_batch(seed, rewards_to_go=False) for seed in range(inner_steps + 1)]
     expected = differentiated_through(name, parameters, batches, settings)
-    found = estimate(name, parameters, batches, settings)
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+    result = estimate(name, parameters, batches, settings)
+    np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -208,7 +211,7 @@ def test_compiled_equals_eager(name, parameters):
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_tasks_do_not_mix(name, parameters):
-    """A task's estimate is the same alone as in a batch; unbiased_baseline takes its b from the other tasks."""
+    """A task's estimate is the same alone as in a batch."""
     if name == "unbiased_baseline":
         pytest.skip("its baseline is the other tasks' value, by definition")
     settings = InnerSettings(0.3, "steps")
@@ -264,8 +267,8 @@ def test_masked_steps_do_not_matter(name, parameters):
         return batch._replace(**per_step, **vectors)
 
     clean = estimate(name, parameters, batches, settings)
-    found = estimate(name, parameters, [disturbed(batch) for batch in batches], settings)
-    np.testing.assert_allclose(found, clean, rtol=1e-9, atol=1e-11)
+    result = estimate(name, parameters, [disturbed(batch) for batch in batches], settings)
+    np.testing.assert_allclose(result, clean, rtol=1e-9, atol=1e-11)
 
 
 def test_unknown_estimator_is_named():
@@ -303,10 +306,10 @@ def test_a_plug_in_is_an_estimator_like_the_rest(plug_ins, parameters):
     batches = [random_batch(0), random_batch(1)]
     outer = lambda at, batch: clipped_gradient(POLICY, at, batch, "steps", clip=None)
     entry = estimator("my_estimators:lvc")
-    found = meta_gradient(POLICY, entry, parameters, batches, settings, outer)
+    result = meta_gradient(POLICY, entry, parameters, batches, settings, outer)
     twin = CATALOGUE["lvc"]._replace(inner_loss=log_likelihood)
     expected = meta_gradient(POLICY, twin, parameters, batches, settings, outer)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize(

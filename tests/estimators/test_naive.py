@@ -1,8 +1,8 @@
-"""Every estimator against a naive derivation: NumPy loops over tasks, trajectories and steps, of any shape.
+"""Every estimator against a naive derivation: NumPy loops over tasks, trajectories and steps.
 
-The policy is a tabular softmax, whose score e_a - pi and Hessian -(diag(pi) - pi pi^T) are closed forms. hypothesis
-draws shapes, episode lengths, repeated rows, the number of inner steps and the averaging; behaviour differs from theta
-throughout, as in later outer epochs.
+The policy is a tabular softmax, whose score e_a - pi and Hessian -(diag(pi) - pi pi^T) are closed
+forms. hypothesis draws shapes, episode lengths, repeated rows, the number of inner steps and the
+averaging; behaviour differs from theta throughout, as in later outer epochs.
 """
 
 import ast
@@ -51,9 +51,13 @@ class Batch:
 
     def tensors(self) -> Trajectories:
         fields = (
-            np.eye(STATES)[self.states], np.eye(ACTIONS)[self.actions], self.advantages, self.rewards,
-            self.score_rewards, self.mask,
-        )  # fmt: skip
+            np.eye(STATES)[self.states],
+            np.eye(ACTIONS)[self.actions],
+            self.advantages,
+            self.rewards,
+            self.score_rewards,
+            self.mask,
+        )
         return Trajectories(
             *(tf.constant(x, tf.float64) for x in fields),
             behaviour=(tf.constant(self.behaviour),),
@@ -81,7 +85,7 @@ def hessian(theta: np.ndarray, state: int) -> np.ndarray:
 
 
 class Task:
-    """One task of a batch: what the formulas of the catalogue are made of, at parameters theta [P]."""
+    """One task of a batch: what the catalogue's formulas are made of, at parameters theta [P]."""
 
     def __init__(self, batch: Batch, task: int, theta: np.ndarray, averaging: str):
         self.theta = theta
@@ -176,7 +180,7 @@ def dice(x: Task, d, outer, theta):
 
 
 def pairs(x: Task, d, weight):
-    """c sum over the other step b of the pair (t, b), of the weight at (i, later step, lag) times d."""
+    """c sum over the other step b of the pair (t, b), of weight(i, later step, lag) times d."""
     return lambda i, t: x.c * sum(weight(i, max(t, b), abs(t - b)) * d(i, b) for b in x.steps(i))
 
 
@@ -185,16 +189,22 @@ def loaded_dice(x: Task, d, outer, theta):
 
 
 def tmaml(x: Task, d, outer, theta):
-    """A pair of different steps is weighed by the later one's advantage, a step with itself by its reward-to-go."""
+    """A pair of steps is weighed by the later one's advantage, a step alone by its reward-to-go."""
     return pairs(x, d, lambda i, later, lag: x.sampled_A[i, later] if lag else x.A[i, later])
 
 
 def learn2learn_dice(x: Task, d, outer, theta):
     """The box of step b holds every a <= b, decayed by 1/N a step."""
-    return lambda i, t: x.c * sum(
-        x.sampled_A[i, b] * x.size ** -float(b - t) * sum(x.size ** -float(b - a) * d(i, a) for a in range(b + 1))
-        for b in range(t, x.length[i])
-    )  # fmt: skip
+
+    def box(i: int, b: int) -> float:
+        return sum(x.size ** -float(b - a) * d(i, a) for a in range(b + 1))
+
+    return lambda i, t: (
+        x.c
+        * sum(
+            x.sampled_A[i, b] * x.size ** -float(b - t) * box(i, b) for b in range(t, x.length[i])
+        )
+    )
 
 
 def lsf(x: Task, d, outer, theta):
@@ -337,7 +347,7 @@ def test_naive_derivation(name, tasks, rows, horizon, inner_steps, averaging, se
     draw = np.random.default_rng(seed)
     batches = [Batch(draw, tasks, rows, horizon) for _ in range(inner_steps + 1)]
     parameters = 0.5 * draw.normal(size=(tasks, SIZE))
-    found = meta_gradient(
+    result = meta_gradient(
         POLICY,
         CATALOGUE[name],
         tf.constant(parameters),
@@ -348,7 +358,7 @@ def test_naive_derivation(name, tasks, rows, horizon, inner_steps, averaging, se
     expected = naive(name, parameters, batches, averaging)
     tolerance = 1e-5 if name == "lsf2" else 1e-9
     scale = max(1.0, np.abs(expected).max())
-    np.testing.assert_allclose(found / scale, expected / scale, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(result / scale, expected / scale, rtol=0, atol=tolerance)
 
 
 MUTATIONS = (
@@ -373,8 +383,8 @@ EQUIVALENT = ("causes = ",)  # what comes after an episode's end causes no rewar
 
 
 def mutants() -> list[tuple[str, int, str]]:
-    """Every single edit of a line of code, docstrings left alone: module, line, the line's new text."""
-    found = []
+    """Every single edit of a line of code, docstrings left alone: module, line, its new text."""
+    edits = []
     for module in (catalogue, as_coded):
         tree = ast.parse(Path(module.__file__).read_text())
         lines = Path(module.__file__).read_text().splitlines()
@@ -384,8 +394,8 @@ def mutants() -> list[tuple[str, int, str]]:
                     text = re.sub(old, new, lines[number], count=1)
                     same = "mask" in old and lines[number].strip().startswith(EQUIVALENT)
                     if text != lines[number] and not same:
-                        found.append((module.__name__, number, text))
-    return found
+                        edits.append((module.__name__, number, text))
+    return edits
 
 
 @functools.cache
@@ -398,17 +408,20 @@ def planted_example(name: str) -> tuple[np.ndarray, list[Batch], np.ndarray]:
 
 def deviation(entry) -> float:
     parameters, batches, expected = planted_example(entry.name)
-    found = meta_gradient(
-        POLICY, entry, tf.constant(parameters), [batch.tensors() for batch in batches],
+    estimate = meta_gradient(
+        POLICY,
+        entry,
+        tf.constant(parameters),
+        [batch.tensors() for batch in batches],
         InnerSettings(LEARNING_RATE, "steps"),
         lambda at, outer: clipped_gradient(POLICY, at, outer, "steps", clip=None),
-    )  # fmt: skip
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
+    )
+    return float(np.abs(estimate - expected).max() / np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("module", "line", "text"), mutants())
 def test_a_planted_error_is_seen(module, line, text):
-    """Signs, masks, causality, averages and constants, one at a time, in every row of the catalogue."""
+    """Signs, masks, causality, averages and constants, one at a time, in every catalogue row."""
     original = sys.modules[module]
     lines = Path(original.__file__).read_text().splitlines()
     lines[line] = text
@@ -422,6 +435,6 @@ def test_a_planted_error_is_seen(module, line, text):
     entries = [
         entry
         for entry in (mutant.ROWS if module.endswith("catalogue") else mutant.AS_CODED)
-        if users & {entry.inner_loss.__name__, entry.weights and entry.weights.__name__}
+        if users & {entry.inner_loss.__name__, entry.weights.__name__}
     ]
     assert max(map(deviation, entries)) > 1e-5

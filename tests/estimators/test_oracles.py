@@ -75,11 +75,11 @@ def relative_difference(estimate: np.ndarray, reference: np.ndarray) -> float:
 def test_published_code(name, dtype, tolerance):
     file = oracle(PUBLISHED[name])
     key = "grad_flat" if dtype == tf.float64 else "f32/grad_flat"
-    found = estimate(file, name, dtype)
-    assert relative_difference(found, -file[key]) < tolerance
+    result = estimate(file, name, dtype)
+    assert relative_difference(result, -file[key]) < tolerance
     others = [other for other in PUBLISHED if other != name]
     assert all(
-        relative_difference(found, -file[f"explicit/{o}_loss_grad_flat"]) > 0.05 for o in others
+        relative_difference(result, -file[f"explicit/{o}_loss_grad_flat"]) > 0.05 for o in others
     )
 
 

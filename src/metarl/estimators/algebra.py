@@ -2,13 +2,15 @@
 
     g_hat = v + eta * mean_i[ (grad f_i)^T v ] + sum_it W_it g_it,      v = grad V_hat(theta')
 
-with scores g_it = grad log pi(a_it | s_it) of the pre-update trajectories. Estimators differ in the weights W
-alone (`metarl.estimators.catalogue`), which depend on d_it = g_it . v. Since f_i = sum_t A_it g_it, one forward-mode
-product gives all d, and one reverse pass over it gives g_hat - v as the gradient of
+with scores g_it = grad log pi(a_it | s_it) of the pre-update trajectories. Estimators differ in the
+weights W alone (`metarl.estimators.catalogue`), which depend on d_it = g_it . v. Since
+f_i = sum_t A_it g_it, one forward-mode product gives all d, and one reverse pass over it gives
+g_hat - v as the gradient, with v held fixed, of
 
-    eta * mean_i[ sum_t A_it d_it(theta) ] + sum_it stop(W_it) log pi_theta(a_it | s_it),    v held fixed
+    eta * mean_i[ sum_t A_it d_it(theta) ] + sum_it stop(W_it) log pi_theta(a_it | s_it)
 
-With several inner steps the same pull-back runs from the last step to the first: u_S = v, u_{s-1} = pull_back(u_s).
+With several inner steps the same pull-back runs from the last step to the first: u_S = v,
+u_{s-1} = pull_back(u_s).
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +37,7 @@ def log_likelihood(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -
 
 
 def likelihood_ratio(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> Trajectories:
-    """The inner loss mean_it A_it pi_theta / pi_behaviour: A_it carries the ratio once theta has moved.
+    """The inner loss mean_it A_it pi_theta / pi_behaviour: A_it carries the ratio.
 
     Rothfuss et al. 2019, eq. 6; on the policy that acted the batch is unchanged.
     """
@@ -44,7 +46,7 @@ def likelihood_ratio(policy: Policy, parameters: tf.Tensor, batch: Trajectories)
 
 
 def rewards_to_go(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> Trajectories:
-    """The inner loss of DiCE, which sees rewards alone: A_it is their undiscounted sum from t on."""
+    """The inner loss of DiCE, which sees rewards alone: A_it is their plain sum from t on."""
     sums = tf.cumsum(batch.mask * batch.rewards, axis=-1, reverse=True)
     return batch._replace(advantages=sums)
 
@@ -60,12 +62,14 @@ class InnerStep(NamedTuple):
       batch: pre-update trajectories, N rows of T steps, as the estimator's inner loss weighs them.
       sampled: the same as they were sampled.
       adapted_parameters: theta' after the last inner step, [K, P].
-      trajectory_gradients: f_i of every row at this step's parameters, called when needed: () -> [K, N, P].
+      trajectory_gradients: f_i of every row at this step's parameters, called when needed:
+        () -> [K, N, P].
       outer_batch: post-update trajectories, sampled from (or enumerated under) theta'.
       constant: c, the inner learning rate over the number of samples averaged, [K, 1, 1].
       score_products: d_it = g_it . u, [K, N, T].
-      value_baseline: b [K], an estimate of V(theta') that does not depend on the task's own sample; None: the mean
-        value of the other tasks in the batch. Training gives that of the shard's other tasks as they were sampled.
+      value_baseline: b [K], an estimate of V(theta') that does not depend on the task's own sample;
+        None: the mean value of the other tasks in the batch. Training gives that of the shard's
+        other tasks as they were sampled.
       first, last: whether no inner step comes before this one, and none after it.
     """
 
@@ -83,24 +87,50 @@ class InnerStep(NamedTuple):
     last: bool
 
 
+Weights = Callable[[InnerStep], tf.Tensor]
+
+
 class Estimator(NamedTuple):
     """A row of the catalogue.
 
     Attributes:
       name: the published name.
-      weights: from an inner step to W [K, N, T] (or broadcastable to it); None drops the inner Jacobian as well.
+      weights: from an inner step to W [K, N, T] (or broadcastable to it).
       formula: W in the notation of the module docstring.
       source: who published it, or that it is ours.
-      inner_loss: the published inner loss, as the batch whose A_it weigh log pi_theta(a_it | s_it) in it.
+      inner_loss: the published inner loss, as the batch whose A_it weigh log pi_theta(a_it | s_it).
+      inner_jacobian: whether the estimate has the term eta * mean_i[ (grad f_i)^T v ].
       counterpart: of an entry `..._as_coded`, the entry that its paper describes.
     """
 
     name: str
-    weights: Callable[[InnerStep], tf.Tensor] | None
+    weights: Weights
     formula: str
     source: str
     inner_loss: Callable[[Policy, tf.Tensor, Trajectories], Trajectories] = log_likelihood
+    inner_jacobian: bool = True
     counterpart: str = ""
+
+
+def register(
+    rows: list[Estimator], formula: str, source: str, *, suffix: str = "", **fields
+) -> Callable[[Weights], Weights]:
+    """A decorator that appends the row of the decorated weights to `rows`, in order of definition.
+
+    The function stays what it is; its name, with the suffix, is the row's.
+
+    Args:
+      rows: the table.
+      formula, source: of the row.
+      suffix: of every name in the table.
+      **fields: further fields of `Estimator`.
+    """
+
+    def decorate(weights: Weights) -> Weights:
+        rows.append(Estimator(weights.__name__ + suffix, weights, formula, source, **fields))
+        return weights
+
+    return decorate
 
 
 def outer_average(step: InnerStep, x: tf.Tensor) -> tf.Tensor:
@@ -111,8 +141,8 @@ def outer_average(step: InnerStep, x: tf.Tensor) -> tf.Tensor:
 def value(step: InnerStep) -> tf.Tensor:
     """V_hat(theta'), the outer batch's average score reward: [K].
 
-    Off policy (later outer epochs on the same data) rewards carry per-decision importance weights, Precup et
-    al. 2000; on policy these are 1 but for rounding.
+    Off policy (later outer epochs on the same data) rewards carry per-decision importance weights,
+    Precup et al. 2000; on policy these are 1 but for rounding.
     """
     ratios = causal_ratios(step.policy, step.adapted_parameters, step.outer_batch)
     return outer_average(step, ratios * step.outer_batch.score_rewards)
@@ -131,8 +161,9 @@ def trajectory_shares(step: InnerStep) -> tf.Tensor:
 
 
 def leave_one_out_ratios(step: InnerStep) -> tf.Tensor:
-    """Per-decision weights of the outer batch under every theta'_{-i} = theta' - c f_i: [N_inner, K, N_outer, T].
+    """Per-decision weights of the outer batch under every theta'_{-i} = theta' - c f_i.
 
+    [N_inner, K, N_outer, T].
     The divisor in c stays that of all N trajectories, so X_i enters theta'_{-i} nowhere.
     """
     return tf.map_fn(
@@ -144,7 +175,7 @@ def leave_one_out_ratios(step: InnerStep) -> tf.Tensor:
 def value_curvatures(step: InnerStep) -> tf.Tensor:
     """(c f_i)^T (grad^2 V_hat)(theta') (c f_i) of every trajectory: [N, K].
 
-    V_hat(theta) is the outer batch's average reward under the per-decision weights of `causal_ratios`.
+    V_hat(theta) is the outer batch's average reward under the weights of `causal_ratios`.
     """
     parameters, outer = step.adapted_parameters, step.outer_batch
 
@@ -162,7 +193,7 @@ def value_curvatures(step: InnerStep) -> tf.Tensor:
 
 
 def decayed_sums(x: tf.Tensor, decay: float | tf.Tensor, reverse: bool = False) -> tf.Tensor:
-    """sum_{t' <= t} decay^(t - t') x_t' along the last axis; `reverse`: over t' >= t, decay^(t' - t)."""
+    """sum_{t' <= t} decay^|t - t'| x_t' along the last axis; `reverse`: over t' >= t."""
     times = tf.range(x.shape[-1], dtype=x.dtype)
     lags = times[None, :] - times[:, None]  # [t', t]
     powers = tf.where(lags >= 0, tf.convert_to_tensor(decay, x.dtype) ** tf.maximum(lags, 0.0), 0.0)
@@ -170,7 +201,7 @@ def decayed_sums(x: tf.Tensor, decay: float | tf.Tensor, reverse: bool = False) 
 
 
 def effective_sample_size(ratios: tf.Tensor, batch: Trajectories) -> tf.Tensor:
-    """(sum w)^2 / sum w^2 of the importance weights at the last step, smallest over left-out rows: [K].
+    """(sum w)^2 / sum w^2 of the last step's importance weights, smallest over left-out rows: [K].
 
     Args:
       ratios: [N_inner, K, N_outer, T], from `leave_one_out_ratios`.
@@ -187,7 +218,7 @@ def pull_back(
     parameters: tf.Tensor,
     direction: tf.Tensor,
 ) -> tf.Tensor:
-    """The estimate of the gradient before an inner step from the one after it: u_{s-1} [K, P] from u_s.
+    """The gradient's estimate before an inner step from the one after it: u_{s-1} [K, P] from u_s.
 
     Args:
       estimator: which W.
@@ -195,8 +226,6 @@ def pull_back(
       parameters: [K, P] before the step.
       direction: u_s [K, P].
     """
-    if estimator.weights is None:
-        return direction
     batch = step.batch
     coefficients = step.settings.learning_rate * inner_coefficients(batch, step.settings.averaging)
     counts = batch.sample_size * batch.weights[..., None] * batch.mask
@@ -205,7 +234,7 @@ def pull_back(
         log_probs, products = score_products(step.policy, parameters, batch, direction)
         with tape.stop_recording():
             weights = counts * estimator.weights(step._replace(score_products=products))
-        surrogate = tf.reduce_sum(coefficients * products)
+        surrogate = tf.reduce_sum(coefficients * products) if estimator.inner_jacobian else 0.0
         surrogate += tf.reduce_sum(tf.stop_gradient(weights) * log_probs)
     return direction + tape.gradient(surrogate, parameters)
 
@@ -217,7 +246,7 @@ def inner_chain(
     batches: Sequence[Trajectories],
     settings: InnerSettings,
 ) -> tuple[list[tf.Tensor], list[Trajectories]]:
-    """The parameters [K, P] before and after every inner step, and the batches as that step's loss sees them."""
+    """Parameters [K, P] before and after every inner step, and the batches that its loss sees."""
     chain, seen = [parameters], []
     for batch in batches:
         seen.append(estimator.inner_loss(policy, chain[-1], batch))
@@ -275,8 +304,8 @@ def meta_gradient(
       settings: inner learning rate and averaging.
       outer_gradient: v [K, P] from theta' [K, P] and the outer batch.
       value_baseline: b [K] for unbiased_baseline; see `InnerStep`.
-      inner_penalty: gradient [K, P] to subtract at each inner step's parameters (ProMP's inner KL penalty), from the
-        step's number, its parameters [K, P] and its batch.
+      inner_penalty: gradient [K, P] to subtract at each inner step's parameters (ProMP's inner KL
+        penalty), from the step's number, its parameters [K, P] and its batch.
 
     Returns:
       g_hat [K, P], an ascent direction.
@@ -294,9 +323,17 @@ def meta_gradient(
     for number in reversed(range(len(seen))):
         before, batch = chain[number], seen[number]
         step = inner_step(
-            policy, before, chain[-1], batch, outer_batch, settings, value_baseline,
-            sampled[number], first=number == 0, last=number == len(seen) - 1,
-        )  # fmt: skip
+            policy,
+            before,
+            chain[-1],
+            batch,
+            outer_batch,
+            settings,
+            value_baseline,
+            sampled[number],
+            first=number == 0,
+            last=number == len(seen) - 1,
+        )
         direction = pull_back(estimator, step, before, direction)
         if inner_penalty is not None:
             direction -= inner_penalty(number, before, batch)

@@ -1,9 +1,12 @@
-"""The rows of the catalogue: every estimator is a small pure function from an inner step to its score weights W [K, N, T].
+"""The rows of the catalogue: a pure function from an inner step to its score weights W [K, N, T].
 
-Notation: c is the inner averaging constant (eta / N for sums over steps, eta / (N T) for means), d_it = g_it . v,
-A_it the advantage, r_it the reward, theta'_{-i} the update without trajectory i. The rates named below are those of the
-exact audit for a smooth V (`metarl audit exact`); bias is against grad J_N, J_N(theta) = E[V(theta')].
+Notation: c is the inner averaging constant (eta / N for sums over steps, eta / (N T) for means),
+d_it = g_it . v, A_it the advantage, r_it the reward, theta'_{-i} the update without trajectory i.
+The rates named below are those of the exact audit for a smooth V (`metarl audit exact`); bias is
+against grad J_N, J_N(theta) = E[V(theta')].
 """
+
+from functools import partial
 
 import tensorflow as tf
 
@@ -15,50 +18,65 @@ from metarl.estimators.algebra import (
     leave_one_out_ratios,
     likelihood_ratio,
     outer_average,
+    register,
     rewards_to_go,
     value,
     value_curvatures,
 )
 from metarl.trajectories import step_weights
 
-LOADED_DICE_DECAY = (
-    0.9  # ours: the paper leaves it to the user, its demonstration takes 1 (dice) and 0 (lvc)
-)
+ROWS: list[Estimator] = []
+row = partial(register, ROWS)
+
+# ours: the paper leaves it to the user, its demonstration takes 1 (dice) and 0 (lvc)
+LOADED_DICE_DECAY = 0.9
 
 
-def maml(step: InnerStep) -> tf.Tensor:
-    """W = 0: the sampled score of the data-collecting policy is ignored.
+@row("drops the inner Jacobian", "Finn 2017, Nichol 2018", inner_jacobian=False)
+def fomaml(step: InnerStep) -> tf.Tensor:
+    """First-order MAML: W = 0 too: g_hat = v, as if theta' were no function of theta.
 
-    Finn et al. 2017 as coded: autodiff through the log-likelihood inner loss. Bias O(1), variance O(1/N).
+    Bias O(1), variance O(1/N).
     """
     return tf.zeros_like(step.score_products)
 
 
-def lvc(step: InnerStep) -> tf.Tensor:
-    """W_it = c A_it d_it: the cross term of a step with itself.
+@row("0", "Finn 2017 as coded")
+def maml(step: InnerStep) -> tf.Tensor:
+    """The sampled score of the data-collecting policy is ignored.
 
-    Rothfuss et al. 2019, section 4: autodiff through the likelihood-ratio inner loss, and ProMP's first step.
-    Equals lsf where no other step's score correlates with A_it d_it; else a bias floor. Variance O(1/N).
+    Autodiff through the log-likelihood inner loss. Bias O(1), variance O(1/N).
+    """
+    return tf.zeros_like(step.score_products)
+
+
+@row("c A_it d_it", "Rothfuss 2019, ProMP's first step", inner_loss=likelihood_ratio)
+def lvc(step: InnerStep) -> tf.Tensor:
+    """The cross term of a step with itself: autodiff through the likelihood-ratio inner loss.
+
+    Section 4 of its paper. Equals lsf where no other step's score correlates with A_it d_it; else
+    a bias floor. Variance O(1/N).
     """
     return step.constant * step.batch.advantages * step.score_products
 
 
+@row("c sum_{t'>=t} r_it' sum_{t''<=t'} d_it''", "Foerster 2018", inner_loss=rewards_to_go)
 def dice(step: InnerStep) -> tf.Tensor:
-    """W_it = c sum_{t' >= t} r_it' sum_{t'' <= t'} d_it'': each reward with all scores that could cause it.
+    """Every reward with all scores that could cause it.
 
-    Foerster et al. 2018, eq. 6 (the magic box). Bias O(1/N), variance O(1/N).
+    Eq. 6 of its paper (the magic box). Bias O(1/N), variance O(1/N).
     """
     mask = step.batch.mask
     causes = tf.cumsum(mask * step.score_products, axis=-1)
     return step.constant * tf.cumsum(mask * step.batch.rewards * causes, axis=-1, reverse=True)
 
 
+@row("c (A_it sum_{t'<=t} l^(t-t') d_it' + sum_{t'>t} l^(t'-t) A_it' d_it')", "Farquhar 2019")
 def loaded_dice(step: InnerStep) -> tf.Tensor:
-    """W_it = c (A_it sum_{t' <= t} l^(t-t') d_it' + sum_{t' > t} l^(t'-t) A_it' d_it'), l = LOADED_DICE_DECAY.
+    """dice with advantages for rewards and causal dependencies discounted by l = LOADED_DICE_DECAY.
 
-    Farquhar et al. 2019, eq. 12: dice with advantages for rewards and causal dependencies discounted by l. l = 1 is
-    dice where advantages are rewards-to-go, l = 0 is lvc. Bias a floor that grows with 1 - l where states are revisited,
-    else O(1/N); variance O(1/N).
+    Eq. 12 of its paper. l = 1 is dice where advantages are rewards-to-go, l = 0 is lvc. Bias a
+    floor that grows with 1 - l where states are revisited, else O(1/N); variance O(1/N).
     """
     return loaded_dice_weights(step, LOADED_DICE_DECAY)
 
@@ -72,12 +90,18 @@ def loaded_dice_weights(step: InnerStep, decay: float) -> tf.Tensor:
     return step.constant * (earlier + later)
 
 
+@row(
+    "dice - c (b_it sum_{t'<t} d_it' + sum_{t'>t} b_it' d_it')",
+    "Liu 2019",
+    inner_loss=rewards_to_go,
+)
 def tmaml(step: InnerStep) -> tf.Tensor:
-    """W_it = dice's - c (b_it sum_{t' < t} d_it' + sum_{t' > t} b_it' d_it'), b = reward-to-go - advantage.
+    """Taming MAML: dice minus a control variate, b = reward-to-go - advantage.
 
-    Liu et al. 2019 (Taming MAML): dice minus a control variate sum_t (1 - prod_{t' < t} rho_t') (1 - rho_t) b(s_t), whose
-    value and gradient are 0 and whose Hessian has mean 0, with rho = pi / stop(pi). The baseline b is whatever lies
-    between the rewards-to-go and the advantages given; where nothing does, it is dice. Bias O(1/N), variance O(1/N).
+    The variate is sum_t (1 - prod_{t' < t} rho_t') (1 - rho_t) b(s_t), whose value and gradient are
+    0 and whose Hessian has mean 0, with rho = pi / stop(pi). The baseline b is whatever lies
+    between the rewards-to-go and the advantages given; where nothing does, it is dice. Bias O(1/N),
+    variance O(1/N).
     """
     baselines = step.batch.advantages - step.sampled.advantages
     products = step.batch.mask * step.score_products
@@ -86,27 +110,30 @@ def tmaml(step: InnerStep) -> tf.Tensor:
     return dice(step) - step.constant * (earlier + later)
 
 
+@row("c sum_t' A_it' d_it'", "Tang 2022")
 def lsf(step: InnerStep) -> tf.Tensor:
-    """W_it = c sum_t' A_it' d_it' = (eta / N) f_i . v, the same for all t.
+    """The score-function term with V(theta') linearized in theta': (eta / N) f_i . v for all t.
 
-    Tang 2022: the score-function term with V(theta') linearized in theta'. Bias O(1/N), variance O(1/N).
+    Bias O(1/N), variance O(1/N).
     """
     products = step.batch.mask * step.batch.advantages * step.score_products
     return step.constant * tf.reduce_sum(products, axis=-1, keepdims=True)
 
 
+@row("V_hat(theta')", "Fallah 2021, E-MAML as derived")
 def unbiased(step: InnerStep) -> tf.Tensor:
-    """W_it = V_hat(theta'): the score-function term as it stands.
+    """The score-function term as it stands.
 
-    Fallah et al. 2021 (SG-MRL); E-MAML as derived, Stadie et al. 2018. No bias, variance Theta(N).
+    SG-MRL; E-MAML as Stadie et al. 2018 derive it. No bias, variance Theta(N).
     """
     return value(step)[:, None, None]
 
 
+@row("V_hat(theta') - b", "Fallah 2021 with a baseline")
 def unbiased_baseline(step: InnerStep) -> tf.Tensor:
-    """W_it = V_hat(theta') - b with b independent of the task's sample.
+    """The baseline b, ours, is independent of the task's sample.
 
-    Fallah et al. 2021 with a baseline (ours). No bias, variance O(1) for b near E V(theta').
+    No bias, variance O(1) for b near E V(theta').
     """
     values = value(step)
     baseline = other_tasks_mean(values) if step.value_baseline is None else step.value_baseline
@@ -114,17 +141,22 @@ def unbiased_baseline(step: InnerStep) -> tf.Tensor:
 
 
 def other_tasks_mean(values: tf.Tensor) -> tf.Tensor:
-    """The mean over the other tasks, [K] from [K]: independent of a task's own sample. 0 for a single task."""
+    """The mean over the other tasks, [K] from [K]: independent of a task's own sample.
+
+    0 for a single task.
+    """
     return (tf.reduce_sum(values) - values) / max(values.shape[0] - 1, 1)
 
 
+@row("mean reward / (N T)", "Stadie 2018 as coded in jonasrothfuss/ProMP")
 def emaml(step: InnerStep) -> tf.Tensor:
-    """W_it = mean reward / (N T) in the first inner step, else 0: mean outer reward times mean log pi.
+    """Mean outer reward times mean log pi, in the first inner step; W = 0 in later ones.
 
-    Stadie et al. 2018 as coded in jonasrothfuss/ProMP, meta_policy_search/meta_algos/trpo_maml.py:144: N T times
-    smaller than the sum that E-MAML's objective asks for (its paper's own estimate is `unbiased`), and only the first
-    inner step's log pi. `score_rewards` are what it averages: there standardized over all tasks
-    (samplers/meta_sample_processor.py:40-44), which takes away a constant and divides by a scale. Bias O(1), variance O(1/N).
+    meta_policy_search/meta_algos/trpo_maml.py:144: N T times smaller than the sum that E-MAML's
+    objective asks for (its paper's own estimate is `unbiased`), and only the first inner step's
+    log pi. `score_rewards` are what it averages: there standardized over all tasks
+    (samplers/meta_sample_processor.py:40-44), which takes away a constant and divides by a scale.
+    Bias O(1), variance O(1/N).
     """
     if not step.first:
         return tf.zeros_like(step.score_products)
@@ -136,18 +168,20 @@ def emaml(step: InnerStep) -> tf.Tensor:
     return (mean_reward / steps)[:, None, None]
 
 
+@row("V_hat(theta') - V_hat(theta'_{-i})", "ours")
 def leave_one_out(step: InnerStep) -> tf.Tensor:
-    """W_i = V_hat(theta') - V_hat(theta'_{-i}), the same for all t.
+    """What trajectory i adds to the value, the same for all t.
 
-    Ours. theta'_{-i} does not depend on X_i, so E[V(theta'_{-i}) s_i] = 0: no bias; the difference is O(1/N), so the
-    variance is O(1/N); lsf is its first-order Taylor expansion. V_hat(theta'_{-i}) comes from the same outer batch
-    by per-decision importance weights, exact when that batch is enumerated. Assumes that f_i depends on X_i
-    alone. A baseline fitted on the same batch breaks that at O(1/N). A scale or a divisor taken from the same batch
-    (normalized advantages; the mean over steps where lengths differ) breaks it at O(1): as N grows, theta' depends
-    on theta through that scale too, and no row of this catalogue differentiates it (`metarl audit exact --problem
+    theta'_{-i} does not depend on X_i, so E[V(theta'_{-i}) s_i] = 0: no bias; the difference is
+    O(1/N), so the variance is O(1/N); lsf is its first-order Taylor expansion. V_hat(theta'_{-i})
+    comes from the same outer batch by per-decision importance weights, exact when that batch is
+    enumerated. Assumes that f_i depends on X_i alone. A baseline fitted on the same batch breaks
+    that at O(1/N). A scale or a divisor taken from the same batch (normalized advantages; the mean
+    over steps where lengths differ) breaks it at O(1): as N grows, theta' depends on theta through
+    that scale too, and no row of this catalogue differentiates it (`metarl audit exact --problem
     stopping`).
-    Of several inner steps it is this in the last one. Before that, later data depend on X_i too and no value without
-    X_i is at hand: there it takes lsf's weights, and has lsf's bias O(1/N).
+    Of several inner steps it is this in the last one. Before that, later data depend on X_i too and
+    no value without X_i is at hand: there it takes lsf's weights, and has lsf's bias O(1/N).
     """
     if not step.last:
         return lsf(step)
@@ -157,44 +191,14 @@ def leave_one_out(step: InnerStep) -> tf.Tensor:
     return tf.transpose(differences)[..., None]
 
 
+@row("c f_i . v - (c f_i)^T (grad^2 V_hat) (c f_i) / 2", "ours")
 def lsf2(step: InnerStep) -> tf.Tensor:
-    """W_i = c f_i . v - (1/2) (c f_i)^T (grad^2 V_hat)(theta') (c f_i), the same for all t.
+    """The second-order Taylor expansion of leave_one_out's difference, the same for all t.
 
-    Ours. The second-order Taylor expansion of leave_one_out's difference, where lsf is the first-order one. Bias
-    O(1/N^2), variance O(1/N). V_hat and what it assumes are leave_one_out's; the derivatives at theta' do not degenerate
-    like its importance weights. Before the last of several inner steps it takes lsf's weights.
+    Where lsf is the first-order one. Bias O(1/N^2), variance O(1/N). V_hat and what it assumes are
+    leave_one_out's; the derivatives at theta' do not degenerate like its importance weights. Before
+    the last of several inner steps it takes lsf's weights.
     """
     if not step.last:
         return lsf(step)
     return lsf(step) - 0.5 * tf.transpose(value_curvatures(step))[..., None]
-
-
-ROWS = (
-    Estimator("fomaml", None, "drops the inner Jacobian", "Finn 2017, Nichol 2018"),
-    Estimator("maml", maml, "0", "Finn 2017 as coded"),
-    Estimator("lvc", lvc, "c A_it d_it", "Rothfuss 2019, ProMP's first step", likelihood_ratio),
-    Estimator(
-        "dice", dice, "c sum_{t'>=t} r_it' sum_{t''<=t'} d_it''", "Foerster 2018", rewards_to_go
-    ),
-    Estimator(
-        "loaded_dice",
-        loaded_dice,
-        "c (A_it sum_{t'<=t} l^(t-t') d_it' + sum_{t'>t} l^(t'-t) A_it' d_it')",
-        "Farquhar 2019",
-    ),
-    Estimator(
-        "tmaml",
-        tmaml,
-        "dice - c (b_it sum_{t'<t} d_it' + sum_{t'>t} b_it' d_it')",
-        "Liu 2019",
-        rewards_to_go,
-    ),
-    Estimator("lsf", lsf, "c sum_t' A_it' d_it'", "Tang 2022"),
-    Estimator("unbiased", unbiased, "V_hat(theta')", "Fallah 2021, E-MAML as derived"),
-    Estimator(
-        "unbiased_baseline", unbiased_baseline, "V_hat(theta') - b", "Fallah 2021 with a baseline"
-    ),
-    Estimator("emaml", emaml, "mean reward / (N T)", "Stadie 2018 as coded in jonasrothfuss/ProMP"),
-    Estimator("leave_one_out", leave_one_out, "V_hat(theta') - V_hat(theta'_{-i})", "ours"),
-    Estimator("lsf2", lsf2, "c f_i . v - (c f_i)^T (grad^2 V_hat) (c f_i) / 2", "ours"),
-)

@@ -28,7 +28,7 @@ def estimator(name: str) -> Estimator:
 
 
 def plug_in(name: str) -> Estimator:
-    """An estimator from outside: `name` is `package.module:function`, the function W of an `InnerStep`.
+    """An estimator from outside: `name` is `package.module:function`, W of an `InnerStep`.
 
     Raises:
       InputError: it cannot be imported, or is no function.
@@ -49,17 +49,17 @@ def plug_in(name: str) -> Estimator:
     def checked(step: InnerStep) -> tf.Tensor:
         expected = step.score_products
         try:
-            found = tf.convert_to_tensor(weights(step))
+            given = tf.convert_to_tensor(weights(step))
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"estimator {name!r} failed ({error}); see metarl.estimators.InnerStep"
             ) from error
-        if found.dtype != expected.dtype or not broadcasts_to(found.shape, expected.shape):
+        if given.dtype != expected.dtype or not broadcasts_to(given.shape, expected.shape):
             raise InputError(
-                f"estimator {name!r} returns {found.dtype.name} {found.shape.as_list()}; give "
+                f"estimator {name!r} returns {given.dtype.name} {given.shape.as_list()}; give "
                 f"{expected.dtype.name} that broadcasts to [K, N, T] = {expected.shape.as_list()}"
             )
-        return found
+        return given
 
     return Estimator(name, checked, "plug-in", module)
 
