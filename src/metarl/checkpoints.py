@@ -22,8 +22,9 @@ ROOT = Path(__file__).parents[1]
 def checkpoint_path(folder: Path, settings: Mapping) -> Path:
     """Where the run with these settings, under this code, keeps its checkpoint.
 
-    Another setting or another line of code is another run: it finds no checkpoint and starts afresh. The file of an
-    estimator from outside counts too, what that file imports does not.
+    Another setting or another line of code is another run: it finds no checkpoint and starts afresh.
+    The file of an estimator or environment from outside counts too, what it imports from there does
+    not.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     environment = environment_module(settings["environment"])

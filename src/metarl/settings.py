@@ -46,7 +46,7 @@ class TrainingSettings:
     """One run: everything that its result depends on. Letters: K tasks, N trajectories, T steps."""
 
     environment: str
-    """Environment, a name of `metarl.environments.NAMES`."""
+    """Environment, a name of `metarl.environments.NAMES`, or package.module:Class."""
     estimator: str
     """Estimator of the meta-gradient, a name of `metarl estimators`."""
     algorithm: str
@@ -94,10 +94,7 @@ class TrainingSettings:
     """TRPO's largest mean KL divergence of a step."""
 
     def __post_init__(self):
-        if self.environment not in environments.NAMES:
-            raise InputError(
-                f"unknown environment {self.environment!r}; choose one of {', '.join(environments.NAMES)}"
-            )
+        environments.entry_point(self.environment)  # there is such an environment
         for name, words in (
             ("averaging", Averaging),
             ("state_weighting", StateWeighting),

@@ -2,10 +2,9 @@
 
 import ast
 import functools
+import sys
 from importlib.util import resolve_name
 from pathlib import Path
-
-from metarl.errors import InputError
 
 
 def sources(*modules: str, root: str = "src") -> list[str]:
@@ -16,29 +15,33 @@ def sources(*modules: str, root: str = "src") -> list[str]:
     it, so their files belong to the list.
 
     Args:
-      modules: dotted names, such as "metarl.training".
+      modules: dotted names, such as "metarl.training". Of a plug-in, which has no file below `root`
+        and must have been imported, the file counts, and of its imports those below `root`.
       root: the folder of top-level packages.
 
     Returns:
-      Paths that start with `root`, sorted.
+      Paths that start with `root`, and those of plug-ins, relative below the working directory;
+      sorted.
 
     Raises:
-      ModuleNotFoundError: one of `modules` has no file below `root`.
+      ModuleNotFoundError: one of `modules` has no file.
     """
+    files: dict[str, Path] = {}
+    waiting = []
     for module in modules:
-        if _file(module, root) is None:
-            raise ModuleNotFoundError(f"no source file of {module} below {root}")
-    found: dict[str, Path] = {}
-    waiting = list(modules)
+        path = _file(module, root) or _plug_in_file(module)
+        if path is None:
+            raise ModuleNotFoundError(f"no source file of {module}, below {root} or imported")
+        waiting.append((module, path))
     while waiting:
-        name = waiting.pop()
-        path = _file(name, root)
-        if path is None or name in found:
+        name, path = waiting.pop()
+        if name in files:
             continue
-        found[name] = path
-        waiting.extend(_imports(name, path))
-        waiting.append(name.rpartition(".")[0])
-    return sorted(str(path) for path in found.values())
+        files[name] = path
+        for imported in (*_imports(name, path), name.rpartition(".")[0]):
+            if below_root := _file(imported, root):
+                waiting.append((imported, below_root))
+    return sorted(map(str, files.values()))
 
 
 def environment_module(name: str) -> str:
@@ -47,13 +50,9 @@ def environment_module(name: str) -> str:
     Raises:
       InputError: no such environment.
     """
-    import gymnasium
+    from metarl.environments import entry_point
 
-    from metarl.environments import NAMES
-
-    if name not in NAMES:
-        raise InputError(f"environment {name!r} is unknown; choose one of {', '.join(NAMES)}")
-    return gymnasium.spec(f"metarl/{name}-v0").vector_entry_point.partition(":")[0]
+    return entry_point(name).partition(":")[0]
 
 
 def _file(module: str, root: str) -> Path | None:
@@ -63,6 +62,15 @@ def _file(module: str, root: str) -> Path | None:
     stem = Path(root, *module.split("."))
     candidates = (stem.with_suffix(".py"), stem / "__init__.py")
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _plug_in_file(module: str) -> Path | None:
+    """The file of an imported module; None for what has none, or is not imported."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return None
+    path, here = Path(file), Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 @functools.cache

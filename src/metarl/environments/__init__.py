@@ -2,14 +2,19 @@
 
 environment = gymnasium.make_vec("metarl/HalfCheetahDir-v0", num_envs=800, horizon=100, threads=2)
 environment = metarl.environments.make("HalfCheetahDir", tasks=40, trajectories=20, horizon=100)
+
+Anyone's own needs no registration: wherever an environment is named, `package.module:Class`, a
+subclass of TaskVectorEnv, works too.
 """
 
 import gymnasium
 
+from metarl import plug_ins
+from metarl.environments.contract import check_contract
 from metarl.environments.vector import PhysicsError, TaskVectorEnv, positive_integer
 from metarl.errors import InputError
 
-__all__ = ["NAMES", "PhysicsError", "TaskVectorEnv", "make"]
+__all__ = ["NAMES", "PhysicsError", "TaskVectorEnv", "entry_point", "make"]
 
 # name: where it is, and the published horizon, which gymnasium.make_vec defaults to
 _REGISTERED = {
@@ -38,11 +43,32 @@ for _name, (_entry_point, _horizon) in _REGISTERED.items():
     )
 
 
+def entry_point(name: str) -> str:
+    """Where the class of an environment is, `package.module:Class`.
+
+    Args:
+      name: one of NAMES, or anyone's own entry point, which is imported and returned.
+
+    Raises:
+      InputError: there is no such environment.
+    """
+    if ":" in name:
+        _plug_in(name)
+        return name
+    if name not in NAMES:
+        raise InputError(
+            f"unknown environment {name!r}; choose one of {', '.join(NAMES)}, or give "
+            "package.module:Class"
+        )
+    return _REGISTERED[name][0]
+
+
 def make(name: str, tasks: int, trajectories: int, horizon: int, threads: int = 1) -> TaskVectorEnv:
     """Makes a vector environment of tasks x trajectories environments.
 
     Args:
-      name: one of NAMES.
+      name: one of NAMES, or `package.module:Class` of anyone's own, which is held against the
+        contract first.
       tasks: K.
       trajectories: N, of every task.
       horizon: T, the most steps of a trajectory.
@@ -52,11 +78,23 @@ def make(name: str, tasks: int, trajectories: int, horizon: int, threads: int = 
       The environment.
 
     Raises:
-      InputError: the name is unknown, or a number is not a positive integer.
+      InputError: there is no such environment, it breaks the contract, or a number is not a
+        positive integer.
     """
-    if name not in NAMES:
-        raise InputError(f"environment {name!r} is unknown; choose one of {', '.join(NAMES)}")
     num_envs = positive_integer("tasks", tasks) * positive_integer("trajectories", trajectories)
-    return gymnasium.make_vec(
-        f"metarl/{name}-v0", num_envs=num_envs, horizon=horizon, threads=threads
-    )
+    sizes = {"num_envs": num_envs, "horizon": horizon, "threads": threads}
+    if ":" in name:
+        environment_class = _plug_in(name)
+        check_contract(name, environment_class)
+        return environment_class(**sizes)
+    entry_point(name)
+    return gymnasium.make_vec(f"metarl/{name}-v0", **sizes)
+
+
+def _plug_in(name: str) -> type[TaskVectorEnv]:
+    """The class at an entry point; InputError unless it is a TaskVectorEnv."""
+    form = "package.module:Class, a subclass of metarl.environments.TaskVectorEnv"
+    loaded = plug_ins.load("environment", name, form)
+    if not (isinstance(loaded, type) and issubclass(loaded, TaskVectorEnv)):
+        raise InputError(f"environment {name!r} is no TaskVectorEnv; give {form}")
+    return loaded

@@ -49,14 +49,16 @@ def positive_integer(name: str, value: int) -> int:
 class TaskVectorEnv(VectorEnv, ABC):
     """A distribution of tasks as one gymnasium VectorEnv, without autoreset.
 
-    A subclass names `preset` and `task_size`, and implements `sample_tasks`, `positions`, `_start`
-    and `_advance`. The arrays that `reset` and `step` return belong to the caller: none is written to
-    again.
+    A subclass names `preset` and `task_size`, takes num_envs, horizon and threads, and implements
+    `sample_tasks`, `positions`, `_start` and `_advance`. The arrays that `reset` and `step` return
+    belong to the caller: none is written to again. `metarl.environments.contract` checks all this.
 
     Attributes:
       preset: where the definition comes from; numbers are comparable within one preset only.
       task_size: D, the numbers that describe a task.
       tasks: [K, D] float64, the tasks of the last reset.
+      _environment_tasks: [num_envs, D] float64, of every environment, for `_advance`.
+      _terminations: [num_envs] bool, which trajectories are over, likewise.
     """
 
     metadata: ClassVar[dict] = {"autoreset_mode": AutoresetMode.DISABLED}
@@ -86,23 +88,31 @@ class TaskVectorEnv(VectorEnv, ABC):
 
     @abstractmethod
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
-        """Draws tasks from the distribution: float64 [count, D]."""
+        """Draws tasks from the distribution: float64 [count, D], by the generator alone."""
 
     @property
     @abstractmethod
     def positions(self) -> np.ndarray:
-        """Where every body is in the world, along its path or in the plane: [num_envs, 1 or 2], in a new array."""
+        """Where every body is in the world, along its path or in the plane.
+
+        float64 [num_envs, 1 or 2], in a new array.
+        """
 
     @abstractmethod
     def _start(self, generator: np.random.Generator) -> np.ndarray:
-        """Moves every environment to a start state; returns the observations [num_envs, O]."""
+        """Moves every environment to a start state, drawn by the generator, whatever the tasks.
+
+        Returns:
+          Observations, float64 [num_envs, O], in a new array.
+        """
 
     @abstractmethod
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Applies clipped actions [num_envs, A] to every environment that has not terminated.
 
         Returns:
-          Observations [num_envs, O], rewards [num_envs] and terminations [num_envs], in new arrays.
+          Observations [num_envs, O] and rewards [num_envs] (float64), terminations [num_envs]
+          (bool), in new arrays.
         """
 
     def reset(
