@@ -174,7 +174,7 @@ def test_a_place_for_results_is_required_beforehand(tmp_path):
     ):
         with pytest.raises(InputError, match=reason):
             storage.require_writable(path)
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_name_too_long_is_noticed_beforehand(tmp_path):

@@ -1,13 +1,14 @@
-"""Checkpoints of a training run: atomic, checksummed, keyed by settings and code.
+"""Checkpoints of long work: atomic, checksummed, keyed by settings and code.
 
-A checkpoint holds everything that the rest of the run depends on: parameters, the optimizer's memory, the number of
-finished iterations (all random streams are derived from seed and iteration) and the curves so far.
+A checkpoint holds everything that the rest of the work depends on. Of a training run: parameters,
+the optimizer's memory, the number of finished iterations (all random streams are derived from seed
+and iteration) and the curves so far. Of an audit: the finished rows and how many units made them.
 """
 
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,30 +21,42 @@ ROOT = Path(__file__).parents[1]
 
 
 def checkpoint_path(folder: Path, settings: Mapping) -> Path:
-    """Where the run with these settings, under this code, keeps its checkpoint.
+    """Where the training run with these settings, under this code, keeps its checkpoint."""
+    modules = ("metarl.training.train", environment_module(settings["environment"]))
+    return keyed_path(folder, settings, modules, [settings["estimator"]])
 
-    Another setting or another line of code is another run: it finds no checkpoint and starts afresh.
-    The file of an estimator or environment from outside counts too, what it imports from there does
-    not.
+
+def keyed_path(
+    folder: Path, settings: Mapping, modules: Sequence[str], estimators: Sequence[str]
+) -> Path:
+    """Where work with these settings, under this code, keeps its checkpoint.
+
+    Another setting or another line of code is other work: it has no checkpoint and starts afresh.
+
+    Args:
+      folder: of checkpoints.
+      settings: all that the numbers depend on but for the code.
+      modules: the code, with all that it imports below src; an environment from outside is one.
+      estimators: imported names. The file of one from outside counts too, what it imports does not.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    environment = environment_module(settings["environment"])
-    files = sources("metarl.training.train", environment, root=str(ROOT))
-    plug_in, colon, _ = settings["estimator"].partition(":")
-    if colon:  # imported already, or there would be no run; what is built into Python has no file
-        files += filter(None, [getattr(sys.modules[plug_in], "__file__", None)])
+    files = sources(*modules, root=str(ROOT))
+    for name in estimators:
+        plug_in, colon, _ = name.partition(":")
+        if colon:  # what is built into Python has no file
+            files += filter(None, [getattr(sys.modules[plug_in], "__file__", None)])
     for source in files:
         digest.update(Path(source).read_bytes())
     return folder / f"{digest.hexdigest()[:32]}.npz"
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], rows: list[dict], settings: Mapping) -> None:
-    """Replaces the checkpoint; after a kill at any moment the file is the old one or the new one."""
+    """Replaces the checkpoint; after a kill at any moment the file is the old or the new one."""
     write_bytes(pack_arrays(arrays, {"rows": rows, "settings": dict(settings)}), path)
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], list[dict]] | None:
-    """The checkpoint's arrays and curves, or None where there is none that can be trusted."""
+    """The checkpoint's arrays and rows, or None where there is none that can be trusted."""
     if not path.exists():
         return None
     try:

@@ -18,24 +18,20 @@ class Progress:
     """
 
     def __init__(self, unit: str, costs: Sequence[float], done: int = 0):
-        self.unit = unit
-        self.costs, self.first, self.done = costs, done, done
-        self._started = self._after_first = time.monotonic()
+        self.unit, self.costs, self.done = unit, costs, done
+        self._first = self._begin = done
+        self._started = time.monotonic()  # the pace is that of the units after `_begin`, since then
 
     def advance(self, text: str) -> None:
         """Prints that another unit is done: `text`, how many of how many, and the ETA."""
         self.done += 1
         now = time.monotonic()
-        if self.done == self.first + 1:
-            self._after_first = now
-        compiled = self.done > self.first + 1
-        started, begin = (
-            (self._after_first, self.first + 1) if compiled else (self._started, self.first)
-        )
-        pace = (now - started) / sum(self.costs[begin : self.done])
+        pace = (now - self._started) / sum(self.costs[self._begin : self.done])
         remaining = pace * sum(self.costs[self.done :])
         print(
             f"{text}: {self.unit} {self.done}/{len(self.costs)}, ETA {remaining:.0f} s",
             file=sys.stderr,
             flush=True,
         )
+        if self._begin == self._first:
+            self._begin, self._started = self.done, now

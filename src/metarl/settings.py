@@ -113,8 +113,7 @@ class TrainingSettings:
             "outer_epochs",
         ):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")
-        # tables and tensors hold 64-bit integers
-        require(0 <= self.seed < 2**63, "seed", self.seed, "an integer >= 0 and < 2^63")
+        require_seed(self.seed)
         require(
             all(width >= 1 for width in self.hidden_sizes),
             "hidden_sizes",
@@ -160,6 +159,11 @@ def require(holds: bool, name: str, value: object, allowed: str) -> None:
     """Raises InputError, naming the setting, what it is and what is allowed, unless `holds`."""
     if not holds:
         raise InputError(f"{name} is {value}; give {allowed}")
+
+
+def require_seed(seed: int) -> None:
+    """Raises InputError for a seed that tables and tensors, of 64-bit integers, cannot hold."""
+    require(0 <= seed < 2**63, "seed", seed, "an integer >= 0 and < 2^63")
 
 
 def require_list(given: str, values: Sequence, least: int | None = None) -> None:

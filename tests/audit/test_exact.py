@@ -1,4 +1,4 @@
-"""The exact audit against enumeration by hand, finite differences and the rates that theory gives."""
+"""The exact audit against enumeration by hand, finite differences and rates of theory."""
 
 import dataclasses
 import itertools
@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from metarl.audit import exact
 from metarl.audit.problems import PROBLEMS, problem
+from metarl.audit.settings import ExactSettings
 from metarl.errors import InputError
 from metarl.estimators import CATALOGUE, Estimator
 from metarl.estimators.catalogue import lsf
@@ -31,7 +32,10 @@ def table(tmp_path_factory) -> pd.DataFrame:
     """The whole catalogue on every problem, as the command writes it."""
     folder = tmp_path_factory.mktemp("audit")
     for name, sample_sizes in SAMPLE_SIZES.items():
-        exact.audit(name, list(CATALOGUE), sample_sizes, folder / f"{name}.parquet")
+        settings = ExactSettings(
+            problem=name, estimators=tuple(CATALOGUE), sample_sizes=sample_sizes
+        )
+        exact.audit(settings, folder / f"{name}.parquet")
     return pd.concat([pd.read_parquet(folder / f"{name}.parquet") for name in SAMPLE_SIZES])
 
 
@@ -49,9 +53,8 @@ def slope(frame: pd.DataFrame, column: str) -> float:
 
 
 def test_columns_and_rows(table):
-    assert list(table.columns) == [
-        "problem", "estimator", "sample_size", "bias", "relative_bias", "variance", "gradient_norm",
-    ]  # fmt: skip
+    keys, measures = ["problem", "estimator", "sample_size"], ["bias", "relative_bias", "variance"]
+    assert list(table.columns) == [*keys, *measures, "gradient_norm"]
     assert len(table) == sum(map(len, SAMPLE_SIZES.values())) * len(CATALOGUE)
     assert np.isfinite(table.select_dtypes("number").to_numpy()).all()
 
@@ -104,7 +107,7 @@ def test_two_inner_steps(table, estimator):
 
 @pytest.mark.parametrize("estimator", ["lsf", "lsf2", "leave_one_out", "dice"])
 def test_the_mean_over_steps_of_unequal_lengths_is_a_bias_floor(table, estimator):
-    """Its divisor depends on every trajectory; the sum over steps of the same problem has no floor."""
+    """Its divisor depends on every trajectory; the sum over steps has no floor."""
     frame = rows(table, "stopping", estimator)
     assert frame["relative_bias"].min() > 0.03
     assert abs(slope(frame, "bias")) < 0.1
@@ -140,9 +143,9 @@ def test_lvc_has_a_floor_where_states_are_revisited_only(table):
 
 
 def test_compositions():
-    found = exact.compositions(4, 3)
+    compositions = exact.compositions(4, 3)
     expected = [c for c in itertools.product(range(5), repeat=3) if sum(c) == 4]
-    assert sorted(map(tuple, found)) == sorted(expected)
+    assert sorted(map(tuple, compositions)) == sorted(expected)
 
 
 def naive_objective(finite, parameters: np.ndarray, sample_size: int, steps_left: int) -> float:
@@ -183,7 +186,7 @@ def naive_objective(finite, parameters: np.ndarray, sample_size: int, steps_left
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_estimand_is_the_gradient_of_the_objective(table, name):
-    """Against central differences of J_N, enumerated over ordered samples: independent of the algebra."""
+    """Against central differences of J_N over ordered samples: independent of the algebra."""
     finite = problem(name)
     sample_size = SAMPLE_SIZES[name][0]
     step, gradient = 1e-5, []
@@ -215,18 +218,15 @@ def test_a_planted_fault_leaves_a_bias_floor(fault, weights):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("changes", "message"),
     [
-        (("bandits", ["lsf"], [4]), "unknown problem 'bandits'; choose one of bandit, chain"),
-        (("bandit", ["lfs"], [4]), "unknown estimator 'lfs'"),
-        (("bandit", ["lsf"], [0]), "sample size is 0; give an integer >= 1"),
-        (("chain", ["lsf"], [100000]), "distinct samples"),
-        (("bandit", ["lsf"], []), "no sample size given"),
-        (("bandit", [], [4]), "no estimator given"),
-        (("bandit", ["lsf", "lsf"], [4]), "given twice"),
+        ({"problem": "bandits"}, "unknown problem 'bandits'; choose one of bandit, chain"),
+        ({"estimators": ("lfs",)}, "unknown estimator 'lfs'"),
+        ({"problem": "chain", "sample_sizes": (4, 100_000)}, "distinct samples"),
     ],
 )
-def test_bad_input_writes_nothing(arguments, message, tmp_path):
+def test_bad_input_writes_nothing(changes, message, tmp_path):
+    given = {"problem": "bandit", "estimators": ("lsf",), "sample_sizes": (4,)}
     with pytest.raises(InputError, match=message):
-        exact.audit(*arguments, tmp_path / "out.parquet")
+        exact.audit(ExactSettings(**given | changes), tmp_path / "out.parquet")
     assert not list(tmp_path.iterdir())

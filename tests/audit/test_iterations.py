@@ -20,8 +20,7 @@ def test_first_iteration_at_the_level():
 def test_the_mean_over_seeds_and_its_interval():
     """Of two seeds a resample has both, or one of them twice."""
     norms = np.array([[8.0, 4.0, 1.0, 0.0, 0.0], [8.0, 8.0, 8.0, 4.0, 1.0]])
-    found = mean_iterations_to(EVALUATED, norms, 1.0)
-    assert found == (8.0, 2.0, 8.0)
+    assert mean_iterations_to(EVALUATED, norms, 1.0) == (8.0, 2.0, 8.0)
     assert mean_iterations_to(EVALUATED, np.full((2, 5), 9.0), 1.0) == (math.inf,) * 3
 
 
@@ -32,8 +31,8 @@ def test_the_predicted_iterations_are_the_least_of_the_bound(variance, bias):
     steps = np.geomspace(1e-6, 1.0 / smoothness, 200_001)
     room = epsilon - bias - steps * smoothness * variance
     needed = np.where(room > 0, 2.0 * gap / (steps * room), np.inf)
-    found = predicted_iterations(epsilon, gap, smoothness, variance, bias)
-    assert found == pytest.approx(needed.min(), rel=1e-4)
+    predicted = predicted_iterations(epsilon, gap, smoothness, variance, bias)
+    assert predicted == pytest.approx(needed.min(), rel=1e-4)
 
 
 def test_a_bias_above_the_level_is_never_overcome():

@@ -1,7 +1,7 @@
 """The Monte Carlo audit against enumeration, plain NumPy loops and closed forms.
 
-Stochastic tests have fixed seeds and state the rate at which another seed would fail them, and the smallest error that
-they would catch.
+Stochastic tests have fixed seeds and state the rate at which another seed would fail them, and the
+smallest error that they would catch.
 """
 
 import itertools
@@ -13,7 +13,8 @@ import tensorflow as tf
 from scipy import stats
 
 from metarl.audit import monte_carlo, sampled
-from metarl.audit.monte_carlo import MDP, MonteCarlo, Run, Settings
+from metarl.audit.monte_carlo import MDP, MonteCarlo, Run
+from metarl.audit.settings import MonteCarloSettings
 from metarl.errors import InputError, RunError
 from metarl.estimators import estimator, meta_gradient
 from metarl.randomness import generator
@@ -59,8 +60,8 @@ class TestProcess:
                         chance *= mdp.transitions[path[t], plan[t], path[t + 1]]
                     gains = [0.8**t * mdp.rewards[path[t], plan[t]] for t in range(3)]
                     expected += chance * sum(gains)
-            found = monte_carlo.exact_values(mdp, tf.constant(parameters[None]))
-            assert found.numpy()[0] == pytest.approx(expected, rel=1e-12)
+            values = monte_carlo.exact_values(mdp, tf.constant(parameters[None]))
+            assert values.numpy()[0] == pytest.approx(expected, rel=1e-12)
 
     def test_baseline_is_the_value_after_the_expected_update(self):
         mdp, step = small_mdp(), 1e-6
@@ -94,7 +95,8 @@ class TestProcess:
     def test_visits_follow_dynamic_programming(self):
         """Chi-square over states and actions at every step; false-fail rate 5 x 1e-4 over seeds.
 
-        With 20,000 trajectories it would catch a probability of 0.2 that is off by 0.015 in most cases.
+        With 20,000 trajectories it would catch a probability of 0.2 that is off by 0.015 in most
+        cases.
         """
         mdp = small_mdp(states=4, actions=3, horizon=5)
         states, actions = monte_carlo.sample(mdp, mdp.parameters[None], uniforms(3, 1, 20_000, mdp))
@@ -135,7 +137,7 @@ class TestProcess:
 
 @pytest.fixture(scope="module")
 def small_sample() -> tuple[MDP, tuple, tuple, dict[str, np.ndarray]]:
-    """A small process, its inner samples of N = 2, the first outer samples, and g_hat [2, R, P] by estimator."""
+    """A small process, inner samples of N = 2, the first outer samples, g_hat [2, R, P] by name."""
     mdp = small_mdp()
     group = MonteCarlo([estimator(name) for name in NAMES])
     start = np.repeat(mdp.parameters[None], LARGE_SIZE, axis=0)
@@ -153,10 +155,10 @@ def naive_gradient(mdp: MDP, name: str, inner: tuple, outer: tuple, baseline: fl
     shape = mdp.rewards.shape
 
     def score(policy: np.ndarray, state: int, action: int) -> np.ndarray:
-        found = np.zeros(shape)
-        found[state] = -policy[state]
-        found[state, action] += 1.0
-        return found
+        gradient = np.zeros(shape)
+        gradient[state] = -policy[state]
+        gradient[state, action] += 1.0
+        return gradient
 
     def steps(data: tuple, i: int) -> list[tuple[int, int, float, float]]:
         """State, action, discounted reward and reward-to-go of every step."""
@@ -218,29 +220,30 @@ def test_one_replicate_by_hand(small_sample, name):
 
 
 def test_unbiased_estimates_agree_and_biased_ones_do_not(small_sample):
-    """95 % intervals of the squared difference to leave_one_out, which is 0 for another unbiased estimate.
+    """95 % intervals of the squared difference to leave_one_out, 0 for another unbiased estimate.
 
-    At 0 such an interval covers more than 95 %: false-fail rate below 1/40 over seeds. It would catch a bias of a
-    fifth of maml's.
+    At 0 such an interval covers more than 95 %: false-fail rate below 1/40 over seeds. It would
+    catch a bias of a fifth of maml's.
     """
     *_, gradients = small_sample
     counts = sampled.resampled_counts(np.random.default_rng(0), LARGE_SIZE)
 
     def bias(name: str) -> np.ndarray:
-        found = sampled.measures(gradients[name], gradients["leave_one_out"], counts)
-        return found["squared_bias"]
+        measures = sampled.measures(gradients[name], gradients["leave_one_out"], counts)
+        return measures["squared_bias"]
 
-    low, high = sampled.interval(bias("unbiased_baseline")[1:])
+    low, high = sampled.interval(bias("unbiased_baseline")[1:], 0.95)
     assert low < 0 < high < (bias("maml")[0] ** 0.5 / 5) ** 2
     for name in ("lsf", "maml"):
-        assert sampled.interval(bias(name)[1:])[0] > 0
+        assert sampled.interval(bias(name)[1:], 0.95)[0] > 0
 
 
 def test_inner_variance_is_that_with_an_exact_outer_gradient(small_sample):
-    """lsf with v = grad V(theta') by dynamic programming, on the same inner samples, has no outer variance.
+    """lsf with v = grad V(theta') by dynamic programming has no outer variance.
 
-    The two estimates share their inner noise, so the tolerance is that of the outer noise alone: 4 standard errors of
-    the difference, false-fail rate 1e-4 over seeds; it would catch an error of 30 %.
+    The two estimates share their inner noise, so the tolerance is that of the outer noise alone: 4
+    standard errors of the difference, false-fail rate 1e-4 over seeds; it would catch an error of
+    30 %.
     """
     mdp, inner, _, gradients = small_sample
 
@@ -263,8 +266,8 @@ def test_inner_variance_is_that_with_an_exact_outer_gradient(small_sample):
     expected = np.sum(centred**2) / (LARGE_SIZE - 1)
     assert 4 * error < 0.3 * expected
     once = np.ones((1, LARGE_SIZE))
-    found = sampled.measures(gradients["lsf"], gradients["lsf"], once)["inner_variance"][0]
-    assert found == pytest.approx(expected, abs=4 * error)
+    measures = sampled.measures(gradients["lsf"], gradients["lsf"], once)
+    assert measures["inner_variance"][0] == pytest.approx(expected, abs=4 * error)
 
 
 @pytest.fixture
@@ -274,14 +277,21 @@ def tiny(monkeypatch):
         monkeypatch.setattr(monte_carlo, name, value)
 
 
-def settings(**changes) -> Settings:
-    return Settings(("leave_one_out", "lsf"), 6, 8, 0)._replace(**changes)
+def settings(**changes) -> MonteCarloSettings:
+    given = {
+        "instances": (0,),
+        "estimators": ("leave_one_out", "lsf"),
+        "sample_sizes": (2,),
+        "replicates": 6,
+        "outer_sample_size": 8,
+    }
+    return MonteCarloSettings(**given | changes)
 
 
 class TestAudit:
     def test_same_seed_same_bytes_and_columns(self, tiny, tmp_path):
         for name in ("a", "b"):
-            monte_carlo.audit(settings(), [0], [2], tmp_path / name, tmp_path / f"{name}.parquet")
+            monte_carlo.audit(settings(), tmp_path / name, tmp_path / f"{name}.parquet")
         assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
         table = pd.read_parquet(tmp_path / "a.parquet")
         assert list(table["estimator"]) == ["leave_one_out", "lsf"]
@@ -300,8 +310,8 @@ class TestAudit:
         assert not np.allclose(many["maml"][0], many["maml"][1])  # outer batches differ
 
     def test_a_replicate_from_its_uniforms(self, tiny):
-        """leave_one_out by hand: inner samples of theta, outer ones of theta', each half from its own uniforms."""
-        found, _ = Run(settings()).gradients(0, 2)
+        """leave_one_out by hand: samples of theta and of theta', halves from their uniforms."""
+        gradients, _ = Run(settings()).gradients(0, 2)
         mdp, draw = monte_carlo.random_mdp(0), generator(0, "monte carlo", 0, 2, 0)
         start = np.repeat(mdp.parameters[None], 4, axis=0)
         inner = monte_carlo.sample(mdp, start, draw.uniform(size=(4, 2, 3, 2)))
@@ -310,7 +320,7 @@ class TestAudit:
             outer = monte_carlo.sample(mdp, after, numbers)
             own = [tuple(x[1] for x in data) for data in (inner, outer)]
             expected = naive_gradient(mdp, "leave_one_out", *own, baseline=0.0)
-            np.testing.assert_allclose(found["leave_one_out"][half, 1], expected, atol=1e-12)
+            np.testing.assert_allclose(gradients["leave_one_out"][half, 1], expected, atol=1e-12)
 
     def test_an_interrupted_audit_goes_on(self, monkeypatch, tmp_path):
         done, stop_at = [], [(1, 4)]
@@ -324,48 +334,25 @@ class TestAudit:
             return estimates, np.full(4, 8.0)
 
         monkeypatch.setattr(Run, "gradients", gradients)
-        arguments = settings(), [0, 1], [4, 2]
+        given = settings(instances=(0, 1), sample_sizes=(4, 2))
         with pytest.raises(KeyboardInterrupt):
-            monte_carlo.audit(*arguments, tmp_path / "a", tmp_path / "a.parquet")
+            monte_carlo.audit(given, tmp_path / "a", tmp_path / "a.parquet")
         assert done == [(0, 2), (1, 2), (0, 4)] and not (tmp_path / "a.parquet").exists()
         stop_at.clear()
         done.clear()
-        monte_carlo.audit(*arguments, tmp_path / "a", tmp_path / "a.parquet")
+        monte_carlo.audit(given, tmp_path / "a", tmp_path / "a.parquet")
         assert done == [(1, 4)]
-        monte_carlo.audit(*arguments, tmp_path / "b", tmp_path / "b.parquet")
+        monte_carlo.audit(given, tmp_path / "b", tmp_path / "b.parquet")
         assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
     def test_an_estimate_that_is_not_finite_is_named(self, monkeypatch, tmp_path):
         estimates = {"leave_one_out": np.zeros((2, 6, 2)), "lsf": np.full((2, 6, 2), np.nan)}
         monkeypatch.setattr(Run, "gradients", lambda *_: (estimates, np.ones(4)))
         with pytest.raises(RunError, match="lsf is not finite at N = 2 on random_mdp_0"):
-            monte_carlo.audit(settings(), [0], [2], tmp_path / "c", tmp_path / "out.parquet")
+            monte_carlo.audit(settings(), tmp_path / "c", tmp_path / "out.parquet")
         assert not list(tmp_path.iterdir())
 
-    @pytest.mark.parametrize(
-        ("changes", "instances", "sample_sizes", "message"),
-        [
-            ({"estimators": ("lfs",)}, [0], [2], "unknown estimator 'lfs'"),
-            ({"estimators": ()}, [0], [2], "no estimator given"),
-            (
-                {"estimators": ("lsf", "lsf")},
-                [0],
-                [2],
-                "an? estimator is given twice among lsf lsf",
-            ),
-            ({}, [], [2], "no instance given"),
-            ({}, [-1], [2], "instance is -1; give an integer >= 0"),
-            ({}, [0, 0], [2], "instance is given twice"),
-            ({}, [0], [], "no sample size given"),
-            ({}, [0], [4, 0], "sample size is 0; give an integer >= 1"),
-            ({"replicates": 2}, [0], [2], "replicates is 2; give an integer >= 3"),
-            ({"outer_sample_size": 0}, [0], [2], "outer sample size is 0; give an integer >= 1"),
-            ({"seed": -1}, [0], [2], "seed is -1"),
-        ],
-    )
-    def test_bad_input_writes_nothing(self, changes, instances, sample_sizes, message, tmp_path):
-        with pytest.raises(InputError, match=message):
-            monte_carlo.audit(
-                settings(**changes), instances, sample_sizes, tmp_path / "c", tmp_path / "o.parquet"
-            )
+    def test_an_unknown_estimator_writes_nothing(self, tmp_path):
+        with pytest.raises(InputError, match="unknown estimator 'lfs'"):
+            monte_carlo.audit(settings(estimators=("lfs",)), tmp_path / "c", tmp_path / "o.parquet")
         assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The audit in simulation: tiny runs against single replicates put together by hand, and bad input."""
+"""The audit in simulation: tiny runs against replicates put together by hand, and bad input."""
 
 import dataclasses
 
@@ -9,12 +9,15 @@ import tensorflow as tf
 
 from metarl.advantages import trajectories
 from metarl.audit import mujoco, sampled
-from metarl.audit.mujoco import Audit, Settings, audit
+from metarl.audit.mujoco import Audit, Point, audit, auditable, audited_point
+from metarl.audit.settings import MujocoSettings
 from metarl.errors import InputError
 from metarl.estimators import estimator, meta_gradient
 from metarl.objectives import clipped_gradient
+from metarl.policy_files import load_policy
 from metarl.randomness import generator
-from metarl.settings import TrainingSettings
+from metarl.rollouts import make_sampler
+from metarl.settings import AdvantageSettings, TrainingSettings
 from metarl.storage import pack_arrays, write_bytes
 
 
@@ -30,9 +33,17 @@ def policy(tmp_path):
 
     def write(environment="PointGoal", size=38, **changes):
         training = TrainingSettings(
-            environment=environment, estimator="lsf", algorithm="lsf", seed=3, tasks=2, trajectories=2,
-            horizon=4, hidden_sizes=(4,), inner_learning_rate=0.2, **changes,
-        )  # fmt: skip
+            environment=environment,
+            estimator="lsf",
+            algorithm="lsf",
+            seed=3,
+            tasks=2,
+            trajectories=2,
+            horizon=4,
+            hidden_sizes=(4,),
+            inner_learning_rate=0.2,
+            **changes,
+        )
         parameters = np.random.default_rng(0).normal(scale=0.3, size=size).astype(np.float32)
         path = tmp_path / "policy.npz"
         write_bytes(pack_arrays({"parameters": parameters}, dataclasses.asdict(training)), path)
@@ -41,10 +52,20 @@ def policy(tmp_path):
     return write
 
 
-def settings(policy, **changes) -> Settings:
-    names = ("leave_one_out", "lsf", "dice", "unbiased_baseline")
-    given = Settings(policy, "trained", names, replicates=3, outer_sample_size=4, tasks=2, seed=1)
-    return dataclasses.replace(given, **changes)
+def settings(policy, **changes) -> MujocoSettings:
+    given = {
+        "policy": policy,
+        "estimators": ("leave_one_out", "lsf", "dice", "unbiased_baseline"),
+        "sample_sizes": (2,),
+        "replicates": 3,
+        "outer_sample_size": 4,
+        "seed": 1,
+    }
+    return MujocoSettings(**given | changes)
+
+
+def point_of(given: MujocoSettings) -> Point:
+    return audited_point(given, *load_policy(given.policy), threads=1)
 
 
 @pytest.fixture
@@ -53,80 +74,86 @@ def point_size() -> int:
     return 2 * 4 + 4 + 4 * 2 + 2 + 2
 
 
-def test_a_replicate_by_hand(policy, point_size, monkeypatch):
-    """The first chunk again, step by step: rollouts, float64 batches, g_hat, the mean over tasks."""
-    run = Audit(settings(policy(size=point_size), replicates=2), threads=1)
-    seen = {}
-    monkeypatch.setattr(
-        sampled, "rows", lambda keys, names, gradients, size, draw: seen.update(gradients) or [keys]
-    )
-    run.prepare()
-    run.rows(run.problem, 3)
-    before = np.repeat(run.parameters[None], 4, axis=0)
+def test_a_replicate_by_hand(policy, point_size):
+    """The first chunk, step by step: rollouts, float64 batches, g_hat, the mean over tasks."""
+    names = ("lsf", "unbiased_baseline", "leave_one_out")
+    given = settings(policy(size=point_size), replicates=2)
+    point = point_of(given)
+    audit = Audit(given, {name: auditable(name) for name in names}, point, threads=1)
+    gradients, _ = audit.gradients(3)
+    before = np.repeat(point.parameters[None], 4, axis=0)
     index = np.array([0, 1, 0, 1])
+    inner, advantage = point.training.inner, AdvantageSettings(point.training.discount, 1.0)
 
-    def collect(rows, parameters, *stream):
-        sampler = run.sampler(2, rows)
-        tasks = run.tasks[index]
-        return sampler.collect(
-            tf.cast(parameters, tf.float32), tasks, generator(1, "mujoco audit", *stream)
+    def batch_of(rows, parameters, baseline, *stream):
+        training = dataclasses.replace(point.training, tasks=4, trajectories=rows)
+        rollout = make_sampler(training, threads=1).collect(
+            tf.cast(parameters, tf.float32),
+            point.tasks[index],
+            generator(1, "mujoco audit", *stream),
         )
+        batch = trajectories(rollout, advantage, baseline, tf.float64)
+        outputs = point.policy.outputs(tf.constant(parameters), batch.observations)
+        return batch._replace(behaviour=outputs)
 
-    def batch_of(rollout, parameters, baseline):
-        batch = trajectories(rollout, run.advantage, baseline, tf.float64)
-        return batch._replace(
-            behaviour=run.policy.outputs(tf.constant(parameters), batch.observations)
-        )
+    def outer_gradient(theta, data):
+        return clipped_gradient(point.policy, theta, data, "steps", None)
 
-    batch = batch_of(collect(3, before, 3, 0, "inner"), before, run.baseline.of(index))
-    scale = run.training.inner_learning_rate / (3 * 4)
+    batch = batch_of(3, before, point.baseline.of(index), 3, 0, "inner")
+    scale = inner.learning_rate / (3 * 4)
     with tf.GradientTape() as tape:
         parameters = tf.constant(before)
         tape.watch(parameters)
-        log_probs = run.policy.distribution(
-            run.policy.outputs(parameters, batch.observations)
-        ).log_prob(batch.actions)
+        outputs = point.policy.outputs(parameters, batch.observations)
+        log_probs = point.policy.distribution(outputs).log_prob(batch.actions)
         total = tf.reduce_sum(batch.advantages * log_probs)
     after = before + scale * tape.gradient(total, parameters).numpy()
-    outer_baseline = run.outer_baseline.of(index)._replace(
-        deviation=run.baseline.of(index).deviation
-    )
     for half in range(2):
-        outer = batch_of(collect(4, after, 3, 0, "outer", half), after, outer_baseline)
-        for name in ("lsf", "unbiased_baseline", "leave_one_out"):
+        outer = batch_of(4, after, point.outer_baseline.of(index), 3, 0, "outer", half)
+        for name in names:
             expected = meta_gradient(
-                run.policy, estimator(name), tf.constant(before), [batch, outer], run.training.inner,
-                lambda theta, data: clipped_gradient(run.policy, theta, data, "steps", None),
-                value_baseline=tf.constant(run.values[index]),
-            ).numpy()  # fmt: skip
+                point.policy,
+                estimator(name),
+                tf.constant(before),
+                [batch, outer],
+                inner,
+                outer_gradient,
+                value_baseline=tf.constant(point.values[index]),
+            ).numpy()
             by_replicate = expected.reshape(2, 2, -1).mean(axis=1)
-            np.testing.assert_allclose(seen[name][half], by_replicate, rtol=1e-8, atol=1e-10)
-    assert seen["lsf"].dtype == np.float64
+            np.testing.assert_allclose(gradients[name][half], by_replicate, rtol=1e-8, atol=1e-10)
+    assert gradients["lsf"].dtype == np.float64
 
 
 def test_points_and_pilot(policy, point_size):
-    trained = Audit(settings(policy(size=point_size)), 1)
-    trained.prepare()
-    initial = Audit(settings(policy(size=point_size), point="initial"), 1)
-    initial.prepare()
-    np.testing.assert_array_equal(trained.parameters, trained.trained_parameters)
+    path = policy(size=point_size)
+    trained, initial = (point_of(settings(path, point=name)) for name in ("trained", "initial"))
+    np.testing.assert_array_equal(trained.parameters, load_policy(path)[0])
     expected = initial.policy.initial_parameters(generator(3, "initial parameters"))
     np.testing.assert_array_equal(initial.parameters, expected)
     assert trained.tasks.shape == (2, 2) and np.array_equal(trained.tasks, initial.tasks)
     assert np.isfinite(trained.values).all() and trained.values.shape == (2,)
 
 
+def test_both_baselines_have_one_sigma_and_their_own_fits(policy, point_size):
+    """V and its gradient would be in other units than the inner advantages otherwise."""
+    point = point_of(settings(policy(size=point_size)))
+    np.testing.assert_array_equal(point.baseline.deviation, point.outer_baseline.deviation)
+    assert not np.allclose(point.baseline.coefficients, point.outer_baseline.coefficients)
+
+
 def test_same_seed_same_bytes_whatever_the_threads(policy, tmp_path):
     path = policy("HalfCheetahDir", size=17 * 4 + 4 + 4 * 6 + 6 + 6)
     for threads in (1, 2):
         output, folder = tmp_path / f"{threads}.parquet", tmp_path / f"checkpoints_{threads}"
-        audit(settings(path, estimators=("lsf", "dice")), [3, 2], folder, output, threads)
+        given = settings(path, estimators=("lsf", "dice"), sample_sizes=(3, 2), confidence=0.9)
+        audit(given, folder, output, threads)
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
     table = pd.read_parquet(tmp_path / "1.parquet")
     assert tuple(table.columns) == sampled.COLUMNS
     assert list(table["sample_size"]) == [2] * 2 + [3] * 2
     assert set(table["problem"]) == {"HalfCheetahDir, trained policy"}
-    assert set(table["level"]) == {"mujoco"}
+    assert set(table["level"]) == {"mujoco"} and set(table["confidence"]) == {0.9}
     assert np.isfinite(table[["variance", "inner_variance", "difference_to_lsf"]].to_numpy()).all()
 
 
@@ -139,10 +166,10 @@ def test_an_interrupted_audit_goes_on(policy, point_size, tmp_path, monkeypatch)
             raise KeyboardInterrupt
         return original(run, problem, size)
 
-    given = settings(path, estimators=("lsf",))
-    audit(given, [2, 3], tmp_path / "whole", tmp_path / "whole.parquet")
+    given = settings(path, estimators=("lsf",), sample_sizes=(2, 3))
+    audit(given, tmp_path / "whole", tmp_path / "whole.parquet")
     monkeypatch.setattr(Audit, "rows", rows)
-    arguments = given, [2, 3], tmp_path / "parts", tmp_path / "parts.parquet"
+    arguments = given, tmp_path / "parts", tmp_path / "parts.parquet"
     with pytest.raises(KeyboardInterrupt):
         audit(*arguments)
     assert not (tmp_path / "parts.parquet").exists()
@@ -151,30 +178,23 @@ def test_an_interrupted_audit_goes_on(policy, point_size, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("changes", "sizes", "message"),
+    ("changes", "message"),
     [
-        ({"point": "middle"}, [2], "point is 'middle'; choose one of initial, trained"),
-        ({"estimators": ("lfs",)}, [2], "unknown estimator 'lfs'"),
+        ({"estimators": ("lfs",)}, "unknown estimator 'lfs'"),
         (
             {"estimators": ("learn2learn_dice_as_coded",)},
-            [2],
-            "learn2learn_dice_as_coded adapts to a theta' of its own; audit it with metarl audit exact",
+            "learn2learn_dice_as_coded adapts to a theta' of its own; audit it with metarl audit",
         ),
-        ({"replicates": 2}, [2], "replicates is 2; give an integer >= 3"),
-        ({"tasks": 0}, [2], "tasks is 0; give an integer >= 1"),
-        ({"outer_sample_size": 0}, [2], "outer sample size is 0"),
-        ({}, [0], "sample size is 0; give an integer >= 1"),
-        ({}, [], "no sample size given"),
     ],
 )
-def test_bad_input_writes_nothing(changes, sizes, message, policy, point_size, tmp_path):
+def test_bad_input_writes_nothing(changes, message, policy, point_size, tmp_path):
     path = policy(size=point_size)
     with pytest.raises(InputError, match=message):
-        audit(settings(path, **changes), sizes, tmp_path / "c", tmp_path / "o.parquet")
-    assert [each.name for each in tmp_path.iterdir()] == ["policy.npz"]
+        audit(settings(path, **changes), tmp_path / "c", tmp_path / "o.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.npz"]
 
 
 def test_a_policy_trained_with_two_inner_steps_is_refused(policy, point_size, tmp_path):
     path = policy(size=point_size, inner_steps=2)
     with pytest.raises(InputError, match="inner_steps is 2; give a policy trained with 1"):
-        audit(settings(path), [2], tmp_path / "c", tmp_path / "o.parquet")
+        audit(settings(path), tmp_path / "c", tmp_path / "o.parquet")

@@ -1,7 +1,7 @@
 """Statistics of replicates against naive loops, complete enumeration and closed forms.
 
-Stochastic tests have fixed seeds and state the rate at which another seed would fail them, and the smallest error that
-they would catch.
+Stochastic tests have fixed seeds and state the rate at which another seed would fail them, and the
+smallest error that they would catch.
 """
 
 import itertools
@@ -25,7 +25,7 @@ def test_measures_against_loops(draw, taken):
     """Of a draw of replicates, each measure from its definition."""
     estimates, reference = draw.normal(1.0, 0.3, size=(2, 2, 4, 3))
     counts = np.bincount(taken, minlength=4)[None].astype(float)
-    found = {name: float(x[0]) for name, x in measures(estimates, reference, counts).items()}
+    draws = measures(estimates, reference, counts)
     rows = [estimates[:, r] for r in range(4)]
     others = [reference[:, r] for r in range(4)]
     first, second = ([rows[r][half] for r in range(4)] for half in (0, 1))
@@ -42,7 +42,7 @@ def test_measures_against_loops(draw, taken):
     inner = np.mean([np.sum(first[r] * second[r]) for r in taken]) - product(first, second)
     outer = np.mean([np.sum((first[r] - second[r]) ** 2) / 2 for r in taken])
     norm, reference_norm = product(center, center), product(reference_center, reference_center)
-    assert found == pytest.approx(
+    assert {name: float(x[0]) for name, x in draws.items()} == pytest.approx(
         {
             "squared_bias": product(difference, difference),
             "relative_bias": max(product(difference, difference), 0.0) ** 0.5 / reference_norm**0.5,
@@ -60,12 +60,12 @@ def test_measures_against_loops(draw, taken):
 def test_inner_variance_is_the_sample_covariance_of_the_halves(draw):
     estimates = draw.normal(size=(2, 6, 4))
     expected = sum(np.cov(estimates[0, :, p], estimates[1, :, p])[0, 1] for p in range(4))
-    found = measures(estimates, estimates, np.ones((1, 6)))["inner_variance"][0]
-    assert found == pytest.approx(expected, rel=1e-12)
+    inner_variance = measures(estimates, estimates, np.ones((1, 6)))["inner_variance"][0]
+    assert inner_variance == pytest.approx(expected, rel=1e-12)
 
 
 def test_no_bias_over_all_equally_likely_data():
-    """g(X, Y) = X + Y (1 + X), X and Y fair on {0, 2} and {-1, 1}; the reference is 3 everywhere: exact.
+    """g(X, Y) = X + Y (1 + X), X and Y fair on {0, 2} and {-1, 1}; the reference is 3: exact.
 
     E g = 1, E[g | X] = X has variance 1, Var[g | X] = (1 + X)^2 is 1 or 9.
     """
@@ -76,20 +76,23 @@ def test_no_bias_over_all_equally_likely_data():
     reference = np.full((2, 3, 1), 3.0)
     totals = []
     for replicates in itertools.product(outcomes, repeat=3):
-        found = measures(np.array(replicates).T[..., None], reference, ONCE)
-        totals.append([found[name][0] for name in MEASURES if "relative" not in name][:4])
+        measured = measures(np.array(replicates).T[..., None], reference, ONCE)
+        totals.append([measured[name][0] for name in MEASURES if "relative" not in name][:4])
     np.testing.assert_allclose(np.mean(totals, axis=0), [4.0, 6.0, 1.0, 5.0])
 
 
 def test_a_draw_has_the_estimate_as_its_center(draw):
-    """Over all 4^4 draws of 4 replicates: exact. Pairs of copies would shift it by the mean squared norm over R."""
+    """Over all 4^4 draws of 4 replicates: exact.
+
+    Pairs of copies would shift it by the mean squared norm over R.
+    """
     products = sampled.gram(*[draw.normal(size=(4, 2))] * 2)
     counts = np.array([np.bincount(t, minlength=4) for t in itertools.product(range(4), repeat=4)])
     pairs = 16 - np.sum(counts**2, axis=1)
     possible = counts[pairs > 0].astype(float)
-    found = product_of_means(products, possible) * pairs[pairs > 0]
+    totals = product_of_means(products, possible) * pairs[pairs > 0]
     expected = product_of_means(products, np.ones((1, 4)))[0]
-    assert found.sum() / pairs.sum() == pytest.approx(expected, rel=1e-12)
+    assert totals.sum() / pairs.sum() == pytest.approx(expected, rel=1e-12)
 
 
 def gaussian(draw: np.random.Generator, mean: float, inner: float, outer: float) -> np.ndarray:
@@ -102,7 +105,7 @@ def test_gaussian_vectors(draw):
 
     It would catch an error of 5 % in a variance and of 3e-3 in the squared bias of 0.1.
     """
-    found = [
+    measured = [
         measures(gaussian(draw, 1.1, 0.0, 0.1) + shared - 1.0, shared, np.ones((1, 64)))
         for shared in (gaussian(draw, 1.0, 0.5, 0.3) for _ in range(200))
     ]
@@ -112,7 +115,7 @@ def test_gaussian_vectors(draw):
         ("outer_variance", 10 * (0.09 + 0.01)),
         ("variance", 10 * 0.35),
     ):
-        values = np.array([x[name][0] for x in found])
+        values = np.array([x[name][0] for x in measured])
         error = values.std() / 200**0.5
         assert values.mean() == pytest.approx(expected, abs=5 * error)
         assert 5 * error < (0.05 * expected if "variance" in name else 3e-3)
@@ -126,18 +129,18 @@ def test_gaussian_vectors(draw):
     ],
 )
 def test_intervals_cover(draw, monkeypatch, mean, truth):
-    """95 % intervals over 300 data sets of 64 replicates; at a squared mean of 0 they cover more, as documented.
+    """95 % intervals over 300 data sets of 64 replicates; at a squared mean of 0 they cover more.
 
-    The bounds are 3.5 standard deviations around 0.94, what percentile intervals reach here: false-fail rate below
-    1e-3 each. They would catch intervals that are a quarter too short.
+    The bounds are 3.5 standard deviations around 0.94, what percentile intervals reach here:
+    false-fail rate below 1e-3 each. They would catch intervals that are a quarter too short.
     """
     monkeypatch.setattr(sampled, "RESAMPLES", 400)
     hits, reference = dict.fromkeys(truth, 0), np.zeros((2, 64, 10))
     for _ in range(300):
         counts = sampled.resampled_counts(draw, 64)
-        found = measures(gaussian(draw, mean, 0.5, 0.3), reference, counts)
+        measured = measures(gaussian(draw, mean, 0.5, 0.3), reference, counts)
         for name, expected in truth.items():
-            low, high = sampled.interval(found[name][1:])
+            low, high = sampled.interval(measured[name][1:], 0.95)
             hits[name] += low <= expected <= high
     for covered in hits.values():
         assert 0.89 < covered / 300 < (0.985 if mean else 1.01)
@@ -146,38 +149,58 @@ def test_intervals_cover(draw, monkeypatch, mean, truth):
 def test_summary(draw):
     reference = 2.0 + draw.normal(size=(2, 8, 3))
     given = {"leave_one_out": reference, "lsf": 2 * reference, "far": reference + 1.0}
-    found = summarize(given, np.random.default_rng(1))
-    assert list(found["far"]) == list(sampled.STATISTICS)
+    summary = summarize(given, np.random.default_rng(1), 0.95)
+    assert list(summary["far"]) == list(sampled.STATISTICS)
     for name in ("squared_bias", "relative_bias", "cosine"):
-        assert np.isnan(found["leave_one_out"][name])
-    far = found["far"]
+        assert np.isnan(summary["leave_one_out"][name])
+    far = summary["far"]
     assert far["squared_bias"] == pytest.approx(3.0)
     assert far["relative_bias"] == pytest.approx(3**0.5 / far["gradient_norm"])
-    assert far["variance"] == pytest.approx(found["leave_one_out"]["variance"])
-    assert found["lsf"]["cosine"] == pytest.approx(1.0)
-    assert found["lsf"]["difference_to_lsf"] == 0.0
-    assert found["leave_one_out"]["difference_to_lsf"] == pytest.approx(0.5)
+    assert far["variance"] == pytest.approx(summary["leave_one_out"]["variance"])
+    assert summary["lsf"]["cosine"] == pytest.approx(1.0)
+    assert summary["lsf"]["difference_to_lsf"] == 0.0
+    assert summary["leave_one_out"]["difference_to_lsf"] == pytest.approx(0.5)
     for name in MEASURES:
         assert far[f"{name}_low"] <= far[name] + 1e-12
         assert far[name] <= far[f"{name}_high"] + 1e-12
-    again = summarize(given, np.random.default_rng(1))
-    assert repr(again) == repr(found)
+    again = summarize(given, np.random.default_rng(1), 0.95)
+    assert repr(again) == repr(summary)
+
+
+def test_the_confidence_is_that_of_the_intervals_and_stands_in_the_rows(draw):
+    """A narrower interval lies inside; nothing else changes."""
+    gradients = {name: 2.0 + draw.normal(size=(2, 8, 3)) for name in ("leave_one_out", "lsf")}
+    keys = dict(zip(sampled.KEYS, ("level", "place", "", 4, 8, 40), strict=True))
+    wide, narrow = (
+        sampled.rows(keys, ["lsf"], gradients, 40.0, np.random.default_rng(0), confidence)[0]
+        for confidence in (0.95, 0.5)
+    )
+    assert (wide.pop("confidence"), narrow.pop("confidence")) == (0.95, 0.5)
+    for name in wide:
+        if name.endswith("_low"):
+            assert wide[name] <= narrow[name]  # both may be 0, for a root
+        elif name.endswith("_high"):
+            assert wide[name] >= narrow[name]
+        else:
+            assert wide[name] == narrow[name]
+    assert wide["variance_low"] < narrow["variance_low"]
+    assert wide["variance_high"] > narrow["variance_high"]
 
 
 def test_a_mean_of_unknown_sign_gives_no_ratio(draw):
     """Around a reference whose squared norm comes out negative nothing is relative to it."""
     reference = np.array([[[1.0], [-1.0], [0.1]]] * 2)
-    found = measures(reference + 1.0, reference, ONCE)
+    measured = measures(reference + 1.0, reference, ONCE)
     assert product_of_means(sampled.gram(reference[0], reference[0]), ONCE)[0] < 0
-    assert np.isnan(found["relative_bias"][0]) and np.isnan(found["cosine"][0])
-    assert found["squared_bias"][0] == pytest.approx(1.0)
+    assert np.isnan(measured["relative_bias"][0]) and np.isnan(measured["cosine"][0])
+    assert measured["squared_bias"][0] == pytest.approx(1.0)
 
 
 def test_what_rests_on_degenerate_weights_is_masked(draw, capsys):
     gradients = {name: 2.0 + draw.normal(size=(2, 8, 3)) for name in ("leave_one_out", "lsf")}
     keys = dict(zip(sampled.KEYS, ("level", "place", "", 4, 8, 40), strict=True))
     for size, masked in ((4.0, False), (3.9, True)):
-        row = sampled.rows(keys, ["lsf"], gradients, size, np.random.default_rng(0))[0]
+        row = sampled.rows(keys, ["lsf"], gradients, size, np.random.default_rng(0), 0.95)[0]
         assert list(row) == list(sampled.COLUMNS)
         assert (
             np.isnan([row["relative_bias"], row["cosine_low"], row["gradient_norm"]]).all()

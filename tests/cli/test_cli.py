@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,10 @@ TRAIN = (
 AUDIT = "audit exact --problem bandit --estimators lsf --sample-sizes 2 --output new/exact.parquet"
 EVALUATE = "evaluate --policy run.npz --output new/evaluation.parquet"
 FIGURE = "figure adaptation --inputs evaluation.parquet --output new/adaptation"
+MONTE_CARLO = (
+    "audit monte-carlo --instances 0 --estimators lsf --sample-sizes 2 "
+    "--checkpoints new/checkpoints --output new/monte_carlo.parquet"
+)
 MUJOCO = (
     "audit mujoco --policy run.npz --estimators lsf --sample-sizes 2 --checkpoints new/checkpoints "
     "--output new/mujoco.parquet"
@@ -44,12 +49,12 @@ BAD_INPUT = {
     # flags that are missing, unknown, or without their value
     "train": "missing --output, --policy, --checkpoints, --environment, --estimator, --algo",
     "train --estimator lsf --bogus 3": "missing --output, --policy, --checkpoints, --environment, ",
-    "audit exact --problem bandit": "missing --estimators, --sample-sizes, --output; see metarl",
+    "audit exact --problem bandit": "missing --output, --estimators, --sample-sizes; see metarl",
     "figure --inputs a --output b": "missing NAME; see metarl figure --help",
     "evaluate --output b": "missing --policy; see metarl evaluate --help",
     "claims": "missing --criteria, --output; see",
-    "audit mujoco": "missing --policy, --estimators, --sample-sizes, --output, --checkpoints; see",
-    "convergence": "missing --problem, --estimators, --sample-sizes, --output, --step-sizes; see",
+    "audit mujoco": "missing --output, --checkpoints, --estimators, --sample-sizes, --policy; see",
+    "convergence": "missing --output, --estimators, --sample-sizes, --problem, --step-sizes; see",
     f"{TRAIN} --bogus 3": "Unrecognized options: --bogus, 3; see metarl train --help",
     f"{TRAIN} more": "Unrecognized options: more; see metarl train --help",
     f"{TRAIN} --seed": "Missing value for argument '--seed'",
@@ -95,7 +100,14 @@ BAD_INPUT = {
     f"{MUJOCO} --policy absent.npz": "no file 'absent.npz'",
     f"{MUJOCO} --policy text.txt": "'text.txt' is not a readable metarl file",
     f"{MUJOCO} --point middle": "point is 'middle'; choose one of initial, trained",
+    f"{MUJOCO} --confidence 95": "confidence is 95.0; give a number in (0, 1)",
+    f"{MUJOCO} --seed -1": "seed is -1; give an integer >= 0",
+    f"{MONTE_CARLO} --confidence 0": "confidence is 0.0; give a number in (0, 1)",
+    f"{MONTE_CARLO} --instances -1": "instance is -1; give an integer >= 0",
+    f"{MONTE_CARLO} --estimators mam": "unknown estimator 'mam'; choose one of fomaml, maml",
+    f"{MONTE_CARLO} --checkpoints text.txt": "cannot write 'text.txt/checkpoint.npz' (",
     f"{CONVERGENCE} --seeds 2": "seeds is 2; give an integer >= 3",
+    f"{CONVERGENCE} --output folder": "cannot write 'folder' (it is a folder)",
     f"{CONVERGENCE} --problem stopping": "stopping has several inner steps or a mean over steps",
     f"{CLAIMS} '{CRITERIA}' --check": "new/claims/claims.json is no claims.json",
     f"{CLAIMS} '{{'": "--criteria is not JSON",
@@ -235,6 +247,47 @@ def test_usage_names_every_command(metarl, capsys, flag):
         assert command.__doc__.splitlines()[0] in output
 
 
+def test_version(metarl, capsys):
+    assert metarl("--version") == 0
+    assert capsys.readouterr() == (f"metarl {metadata.version('metarl')}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "trian",
+        "identify",
+        "identify bundle.npz --tolerance 1",
+        f"{TRAIN} --seed -1",
+        f"{AUDIT} --sample-sizes 4 0",
+        f"{MONTE_CARLO} --replicates 2",
+        f"{MUJOCO} --confidence 1",
+        f"{CONVERGENCE} --seeds 2",
+        f"{FIGURE} --inputs absent.parquet",
+        f"{CLAIMS} 3",
+    ],
+)
+def test_what_can_be_told_at_once_does_not_wait_for_tensorflow(
+    metarl, folder, monkeypatch, arguments
+):
+    monkeypatch.setattr(parse, "load_tensorflow", lambda: pytest.fail("loaded"))
+    assert metarl(arguments) == 2
+
+
+def test_tensorflow_is_loaded_before_a_command_that_needs_it(metarl, monkeypatch):
+    order = []
+    monkeypatch.setattr(parse, "load_tensorflow", lambda: order.append("load"))
+    monkeypatch.setattr(commands.Estimators, "run", lambda command: order.append("run"))
+    assert metarl("estimators") == 0
+    assert order == ["load", "run"]
+
+
+def test_help_names_the_figures(metarl, capsys):
+    assert metarl("figure --help") == 0
+    page = " ".join(capsys.readouterr().out.replace("\u2502", " ").split())
+    assert f"One of {', '.join(figures.NAMES)}." in page
+
+
 @pytest.mark.parametrize("name", commands.COMMANDS)
 def test_every_command_has_help(metarl, capsys, name):
     assert metarl(f"{name} --help") == 0
@@ -270,6 +323,15 @@ def test_train_evaluate_and_draw(metarl, folder, capsys):
     assert (folder / "new" / "adaptation.png").stat().st_size > 0
 
 
+def words(settings: dict) -> list[str]:
+    """The flags of `settings`."""
+    arguments = []
+    for name, value in settings.items():
+        values = value if isinstance(value, tuple) else (value,)
+        arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return arguments
+
+
 def test_every_flag_reaches_the_settings():
     """Each value differs from its default: a flag that is dropped or mixed up shows."""
     settings = {
@@ -297,10 +359,7 @@ def test_every_flag_reaches_the_settings():
         "trust_region": 0.21,
     }
     paths = {"output": "o", "policy": "p", "checkpoints": "c", "tensorboard": "t"}
-    arguments = []
-    for name, value in {**settings, **paths, "threads": 18}.items():
-        values = value if isinstance(value, tuple) else (value,)
-        arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
+    arguments = words({**settings, **paths, "threads": 18})
     command = parse.parse("train", arguments)
     assert vars(command.settings) == settings | {"outer_optimizer": "adam"}
     other = [*arguments, "--outer-optimizer", "trpo", "--outer-epochs", "1"]
@@ -308,3 +367,44 @@ def test_every_flag_reaches_the_settings():
     assert parse.parse("train", other).settings.outer_optimizer == "trpo"
     assert {name: str(getattr(command, name)) for name in paths} == paths
     assert command.threads == 18
+
+
+AUDITS = {
+    "audit exact": {"problem": "chain"},
+    "audit monte-carlo": {
+        "instances": (0, 1),
+        "replicates": 5,
+        "outer_sample_size": 6,
+        "seed": 7,
+        "confidence": 0.8,
+    },
+    "audit mujoco": {
+        "policy": Path("p"),
+        "point": "initial",
+        "replicates": 5,
+        "outer_sample_size": 6,
+        "tasks": 7,
+        "seed": 8,
+        "confidence": 0.9,
+    },
+    "convergence": {
+        "problem": "chain",
+        "step_sizes": (0.1, 0.2),
+        "epsilons": (0.3, 0.4),
+        "seeds": 5,
+        "iterations": 6,
+        "ridge": 0.7,
+        "seed": 8,
+    },
+}
+
+
+@pytest.mark.parametrize("name", AUDITS)
+def test_every_flag_reaches_the_settings_of_an_audit(name):
+    settings = {"estimators": ("lsf", "dice"), "sample_sizes": (2, 3), **AUDITS[name]}
+    paths = {"output": "o"}
+    if "confidence" in settings:  # a sampled audit takes long
+        paths["checkpoints"] = "c"
+    command = parse.parse(name, words(settings | paths))
+    assert vars(command.settings) == settings
+    assert {key: str(getattr(command, key)) for key in paths} == paths

@@ -1,5 +1,5 @@
 # Bias and variance of the estimators on problems small enough to enumerate every sample.
-rule audit:
+rule audit_exact:
     input:
         sources("metarl.audit.exact"),
     output:
@@ -57,7 +57,7 @@ rule audit_mujoco:
 # Plain SGD on finite problems: iterations to a stationary point against N.
 rule converge:
     input:
-        sources("metarl.audit.convergence"),
+        sources("metarl.convergence"),
     output:
         f"{RESULTS}/convergence/{{problem}}.parquet",
     log:

@@ -1,6 +1,7 @@
-"""Negative controls: leave_one_out with an error planted in its weights. An audit that does not see them is worth nothing.
+"""Negative controls: leave_one_out with an error planted in its weights.
 
-Estimators like any other, by name `metarl.audit.controls:sign_error` and so on.
+An audit that does not see them is worth nothing. Estimators like any other, by name
+`metarl.audit.controls:sign_error` and so on.
 """
 
 import tensorflow as tf

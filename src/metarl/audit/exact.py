@@ -1,20 +1,20 @@
 """The exact audit: bias and variance of an estimator with no sampling error.
 
-theta' depends on a sample of N trajectories through its counts alone, which are Multinomial(N, p_theta) over the M
-distinct trajectories. So every composition of N into M counts goes on the task axis, the M trajectories on the
-trajectory axis with weights = counts / N, and the outer batch is enumerated with weights p_theta'(trajectory). The
-production estimator code then returns g_hat for every possible sample (with S inner steps: for every S-tuple of
-samples), and
+theta' depends on a sample of N trajectories through its counts alone, which are Multinomial(N,
+p_theta) over the M distinct trajectories. So every composition of N into M counts goes on the task
+axis, the M trajectories on the trajectory axis with weights = counts / N, and the outer batch is
+enumerated with weights p_theta'(trajectory). The production estimator code then returns g_hat for
+every possible sample (with S inner steps: for every S-tuple of samples), and
 
-    bias = || E[g_hat] - grad J_N ||,   variance = E || g_hat - E[g_hat] ||^2,   J_N(theta) = E[V(theta')].
+    bias = || E[g_hat] - grad J_N ||,   variance = E || g_hat - E[g_hat] ||^2,   J_N(theta) =
+    E[V(theta')].
 
-grad J_N itself comes from automatic differentiation of J_N, not from any estimator. Everything is float64.
+grad J_N itself comes from automatic differentiation of J_N, not from any estimator. Everything is
+float64.
 """
 
 import itertools
 import math
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,12 +25,14 @@ from scipy.special import gammaln
 
 from metarl.adaptation import adapt
 from metarl.audit.problems import FiniteProblem, problem
+from metarl.audit.settings import ExactSettings
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import inner_chain
 from metarl.objectives import clipped_gradient
 from metarl.policies import log_prob
-from metarl.settings import InnerSettings, require_list
+from metarl.progress import Progress
+from metarl.settings import InnerSettings
 from metarl.storage import require_writable, write_parquet
 from metarl.trajectories import Trajectories, step_scale
 
@@ -75,7 +77,7 @@ class ExactAudit:
     def batch(
         self, parameters: tf.Tensor, weights: tf.Tensor, sample_size: tf.Tensor
     ) -> Trajectories:
-        """All M trajectories for every row of `parameters` [K, P], with the given weights [K, M]."""
+        """All M trajectories for every row of `parameters` [K, P], with weights [K, M]."""
 
         def every_task(x: tf.Tensor) -> tf.Tensor:
             return tf.broadcast_to(x, [parameters.shape[0], *x.shape])
@@ -107,7 +109,10 @@ class ExactAudit:
         return tf.repeat(tf.constant(self.problem.parameters)[None], counts.shape[0], axis=0)
 
     def _sampled(self, parameters: tf.Tensor, counts: tf.Tensor) -> Trajectories:
-        """The batch with these counts [K, M]; a mean over steps is a scale of its A and r, so that V stays a sum."""
+        """The batch with these counts [K, M].
+
+        A mean over steps is a scale of its A and r, so that V stays a sum.
+        """
         sample_size = tf.reduce_sum(counts[0])
         batch = self.batch(parameters, counts / sample_size, sample_size)
         scale = step_scale(batch, self.problem.averaging)
@@ -116,7 +121,7 @@ class ExactAudit:
     def _chain(
         self, parameters: tf.Tensor, counts: tf.Tensor
     ) -> tuple[list[Trajectories], tf.Tensor, tf.Tensor]:
-        """The batches with counts [K, S, M], theta' [K, P] and sum_s counts_s . log p_{theta_s} [K]."""
+        """Batches with counts [K, S, M], theta' [K, P] and sum_s counts_s . log p_{theta_s} [K]."""
         batches, log_probability = [], 0.0
         for step in range(self.problem.inner_steps):
             chosen = counts[:, step]
@@ -163,7 +168,7 @@ class ExactAudit:
         return [gradient(entry) for entry in self.entries]
 
     def _estimand(self, counts: tf.Tensor, log_ways: tf.Tensor) -> tf.Tensor:
-        """These samples' part of grad J_N: the gradient of sum_c p_theta(c) V(theta'(theta, c)), [P]."""
+        """These samples' part of grad J_N, J_N = sum_c p_theta(c) V(theta'(theta, c)): [P]."""
         parameters = self._copies(counts)
         with tf.GradientTape() as tape:
             tape.watch(parameters)
@@ -173,12 +178,11 @@ class ExactAudit:
         return tf.reduce_sum(tape.gradient(objective, parameters), axis=0)
 
     def run(self, sample_size: int) -> list[dict]:
-        """One row an estimator: bias, relative bias, variance and ||grad J_N|| at N = `sample_size`.
+        """One row an estimator: bias, relative bias, variance and ||grad J_N|| at one N.
 
         Raises:
-          InputError: N < 1, or more samples than can be enumerated.
+          InputError: an estimate is not finite.
         """
-        require_enumerable(self.problem, sample_size)
         counts, log_ways = all_samples(self.problem, sample_size)
         parts = list(zip(chunks(counts), chunks(log_ways, -np.inf), strict=True))
         known = [self.values(part, ways) for (part, _), (ways, _) in parts]
@@ -215,7 +219,7 @@ class ExactAudit:
 
 
 def all_samples(finite: FiniteProblem, sample_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Counts [C, S, M] of every possible sample, and the log of the number of ways to draw it, [C]."""
+    """Counts [C, S, M] of every possible sample, and the log of how many ways draw it, [C]."""
     one_step = compositions(sample_size, len(finite.rewards)).astype(np.float64)
     choices = np.indices([len(one_step)] * finite.inner_steps).reshape(finite.inner_steps, -1).T
     return one_step[choices], log_multinomial(one_step)[choices].sum(axis=1)
@@ -243,8 +247,6 @@ def samples(finite: FiniteProblem, sample_size: int) -> int:
 
 def require_enumerable(finite: FiniteProblem, sample_size: int) -> None:
     """Raises InputError for an N that cannot be enumerated."""
-    if sample_size < 1:
-        raise InputError(f"sample size is {sample_size}; give an integer >= 1")
     number = samples(finite, sample_size)
     if number > MOST_COMPOSITIONS:
         raise InputError(
@@ -253,38 +255,28 @@ def require_enumerable(finite: FiniteProblem, sample_size: int) -> None:
         )
 
 
-def audit(name: str, estimators: Sequence[str], sample_sizes: Sequence[int], output: Path) -> None:
-    """Audits estimators on one problem and writes a tidy parquet.
+def audit(settings: ExactSettings, output: Path) -> None:
+    """Audits estimators on one problem and writes a tidy parquet, a row an estimator and N.
 
     Args:
-      name: of the problem.
-      estimators: names of the catalogue.
-      sample_sizes: the N.
-      output: parquet file with columns problem, estimator, sample_size, bias, relative_bias, variance, gradient_norm.
+      settings: problem, estimators, sample sizes.
+      output: parquet file with columns problem, estimator, sample_size, bias, relative_bias,
+        variance, gradient_norm.
 
     Raises:
       InputError: an unknown name or an N that cannot be enumerated; nothing is written.
     """
     require_writable(output)
-    finite = problem(name)
-    entries = [estimator(given) for given in estimators]
-    require_list("estimator", estimators)
-    require_list("sample size", sample_sizes)
+    finite = problem(settings.problem)
+    entries = [estimator(name) for name in settings.estimators]
+    sample_sizes = sorted(settings.sample_sizes)
     for sample_size in sample_sizes:
         require_enumerable(finite, sample_size)
     exact = ExactAudit(finite, entries)
+    calls = [math.ceil(samples(finite, sample_size) / CHUNK) for sample_size in sample_sizes]
+    progress = Progress("sample size", calls)
     rows = []
-    ordered = sorted(sample_sizes)
-    calls = [math.ceil(samples(finite, sample_size) / CHUNK) for sample_size in ordered]
-    for done, sample_size in enumerate(ordered, start=1):
+    for sample_size in sample_sizes:
         rows += exact.run(sample_size)
-        if done == 1:
-            started = time.monotonic()  # the first one compiles: no measure of the rest
-        pace = (time.monotonic() - started) / max(sum(calls[1:done]), 1)
-        print(
-            f"{name}: N = {sample_size}, {done}/{len(ordered)} sample sizes, "
-            f"ETA {pace * sum(calls[done:]):.0f} s",
-            file=sys.stderr,
-            flush=True,
-        )
+        progress.advance(f"{finite.name}, N = {sample_size}")
     write_parquet(pd.DataFrame(rows), output)

@@ -1,4 +1,4 @@
-"""Iterations of SGD to a squared gradient norm of at most epsilon: measured on curves, and what theory predicts.
+"""Iterations of SGD to a squared gradient norm of at most epsilon: measured, and predicted.
 
 Imports no TensorFlow: the experiment, its figure and the claims share it.
 """
@@ -33,8 +33,9 @@ def mean_iterations_to(
 ) -> tuple[float, float, float]:
     """The first iteration at which the mean over seeds is at most `epsilon`, and its interval.
 
-    The interval is the percentile bootstrap over seeds, from a fixed random stream. Its ends are order statistics,
-    not interpolated, so that a resample that never gets there counts as later than all others.
+    The interval is the percentile bootstrap over seeds, from a fixed random stream. Its ends are
+    order statistics, not interpolated, so that a resample that never gets there counts as later
+    than all others.
 
     Args:
       iterations: [I], ascending.
@@ -50,8 +51,8 @@ def mean_iterations_to(
     shares = np.stack([np.bincount(row, minlength=len(norms)) for row in chosen]) / len(norms)
     resampled = np.sort(iterations_to(iterations, shares @ norms, epsilon))
     outside = int((1 - confidence) / 2 * RESAMPLES)
-    found = iterations_to(iterations, norms.mean(axis=0), epsilon)
-    return float(found), float(resampled[outside]), float(resampled[-1 - outside])
+    first = iterations_to(iterations, norms.mean(axis=0), epsilon)
+    return float(first), float(resampled[outside]), float(resampled[-1 - outside])
 
 
 def predicted_iterations(
@@ -59,13 +60,13 @@ def predicted_iterations(
 ) -> float:
     """The least k for which the bound on SGD with a biased estimate guarantees epsilon.
 
-    For an L-smooth J, a step size a <= 1/L, variance s^2 and squared bias b^2 (Ghadimi and Lan 2013, theorem 2.1;
-    Ajalloeian and Stich 2020, theorem 4 with their m = M = 0),
+    For an L-smooth J, a step size a <= 1/L, variance s^2 and squared bias b^2 (Ghadimi and Lan
+    2013, theorem 2.1; Ajalloeian and Stich 2020, theorem 4 with their m = M = 0),
 
         mean_{j<k} E ||grad J(theta_j)||^2 <= 2 (max J - J(theta_0)) / (a k) + a L s^2 + b^2.
 
-    The a that needs the least k is min(1/L, (epsilon - b^2) / (2 L s^2)): k grows as s^2 where the variance rules, and
-    is about 2 L gap / (epsilon - b^2) where it is small.
+    The a that needs the least k is min(1/L, (epsilon - b^2) / (2 L s^2)): k grows as s^2 where the
+    variance rules, and is about 2 L gap / (epsilon - b^2) where it is small.
 
     Args:
       epsilon: the level.

@@ -1,12 +1,15 @@
-"""The Monte Carlo audit: random tabular Markov decision processes, too large to enumerate, with sampled batches.
+"""The Monte Carlo audit: random tabular processes, too large to enumerate, with sampled batches.
 
-Every replicate draws N inner trajectories X ~ p_theta and, independently of each other, two outer batches Y, Y' ~ p_theta'
-of a fixed size, which does not grow with N. All estimators see the same draws; `metarl.audit.sampled` has the statistics.
+Every replicate draws N inner trajectories X ~ p_theta and, independently of each other, two outer
+batches Y, Y' ~ p_theta' of a fixed size, which does not grow with N. All estimators see the same
+draws; `metarl.audit.sampled` has the statistics.
 
-Rewards are discounted by their time step and advantages are their plain rewards-to-go: no baseline is fitted, f_i
-depends on X_i alone, and leave_one_out is an unbiased reference. Everything is float64.
+Rewards are discounted by their time step and advantages are their plain rewards-to-go: no baseline
+is fitted, f_i depends on X_i alone, and leave_one_out is an unbiased reference. Everything is
+float64.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from metarl import checkpoints
 from metarl.adaptation import adapt
 from metarl.audit import sampled
+from metarl.audit.settings import MonteCarloSettings
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import (
     effective_sample_size,
@@ -27,21 +32,23 @@ from metarl.estimators.algebra import (
 from metarl.objectives import clipped_gradient
 from metarl.policies import TabularSoftmaxPolicy
 from metarl.randomness import generator
-from metarl.settings import InnerSettings, require_list
+from metarl.settings import InnerSettings
 from metarl.storage import require_writable
 from metarl.trajectories import Trajectories
 
-# Tang et al. 2021, robintyh1/neurips2021-meta-gradient-offpolicy-evaluation main.py:42-47: sizes, discount, Dirichlet
-# concentration (transitions are nearly deterministic), mean rewards uniform in [0, 1], first state 0, no reward noise.
+# Tang et al. 2021, robintyh1/neurips2021-meta-gradient-offpolicy-evaluation main.py:42-47: sizes,
+# discount, Dirichlet concentration (transitions are nearly deterministic), mean rewards uniform in
+# [0, 1], first state 0, no reward noise.
 STATES, ACTIONS, HORIZON, DISCOUNT, CONCENTRATION = 20, 5, 20, 0.8, 0.001
 INNER_LEARNING_RATE = 2.0  # ours: theta' gains about a tenth of V, so that adaptation matters
 CHUNK = 32  # replicates a compiled call: one shape means one compilation for each N
 
 
 class MDP(NamedTuple):
-    """A Markov decision process that starts in state 0 and lasts T steps, and the policy audited on it.
+    """A Markov decision process from state 0 over T steps, and the policy audited on it.
 
-    Arrays alone, so that compiled functions take it as an argument and serve every instance. All float64.
+    Arrays alone, so that compiled functions take it as an argument and serve every instance. All
+    float64.
 
     Attributes:
       transitions: probabilities of the next state, [S, A, S].
@@ -89,7 +96,10 @@ def exact_values(mdp: MDP, parameters: tf.Tensor) -> tf.Tensor:
 
 
 def value_baseline(mdp: MDP) -> tf.Tensor:
-    """b []: V after the expected inner update theta + eta grad V(theta), which no sample enters; E V(theta') up to O(1/N)."""
+    """b []: V after the expected inner update theta + eta grad V(theta), which no sample enters.
+
+    It is E V(theta') up to O(1/N).
+    """
     parameters = tf.constant(mdp.parameters[None])
     with tf.GradientTape() as tape:
         tape.watch(parameters)
@@ -128,7 +138,7 @@ def sample(mdp: MDP, parameters: np.ndarray, uniforms: np.ndarray) -> tuple[np.n
 def trajectories(
     mdp: MDP, parameters: tf.Tensor, states: tf.Tensor, actions: tf.Tensor
 ) -> Trajectories:
-    """The batch of `states` and `actions` [K, N, T], sampled from the policy of `parameters` [K, P]."""
+    """The batch of `states` and `actions` [K, N, T], sampled under `parameters` [K, P]."""
     tasks, count, _ = states.shape
     observations = tf.one_hot(states, mdp.policy.states, dtype=tf.float64)
     rewards = mdp.discounts * tf.gather_nd(mdp.rewards, tf.stack([states, actions], axis=-1))
@@ -173,17 +183,26 @@ class MonteCarlo:
     def _gradients(
         self, mdp: MDP, inner: Sequence[tf.Tensor], outer: Sequence[tf.Tensor], baseline: tf.Tensor
     ) -> list[tf.Tensor]:
-        """g_hat [K, P] of every estimator, from states and actions [K, N, T] of the inner and the outer samples."""
+        """g_hat [K, P] of every estimator, from inner and outer states and actions [K, N, T]."""
         batch, before, after = self._inner(mdp, *inner)
-        outer_batch = trajectories(mdp, after, *outer)
+        batches = [batch, trajectories(mdp, after, *outer)]
+        baselines = tf.fill(before.shape[:1], baseline)
+
+        def outer_gradient(theta: tf.Tensor, data: Trajectories) -> tf.Tensor:
+            return clipped_gradient(mdp.policy, theta, data, "trajectories", clip=None)
+
         return [
             meta_gradient(
-                mdp.policy, entry, before, [batch, outer_batch], mdp.inner,
-                lambda theta, data: clipped_gradient(mdp.policy, theta, data, "trajectories", None),
-                value_baseline=tf.fill(before.shape[:1], baseline),
+                mdp.policy,
+                entry,
+                before,
+                batches,
+                mdp.inner,
+                outer_gradient,
+                value_baseline=baselines,
             )
             for entry in self.entries
-        ]  # fmt: skip
+        ]
 
 
 @tf.function(jit_compile=True, autograph=False)
@@ -199,22 +218,6 @@ def reference_sample_sizes(
     return effective_sample_size(leave_one_out_ratios(step), outer_batch)
 
 
-class Settings(NamedTuple):
-    """What a run's numbers depend on, but for the instance and N.
-
-    Attributes:
-      estimators: names of the catalogue.
-      replicates: R.
-      outer_sample_size: trajectories of each outer batch.
-      seed: of the samples; instances have their own.
-    """
-
-    estimators: tuple[str, ...]
-    replicates: int
-    outer_sample_size: int
-    seed: int
-
-
 class Run:
     """The audit of some estimators, at any instance and N.
 
@@ -225,7 +228,7 @@ class Run:
       InputError: an unknown estimator.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: MonteCarloSettings):
         self.settings = settings
         by_loss = {}
         for name in dict.fromkeys((sampled.REFERENCE, sampled.LINEARIZED, *settings.estimators)):
@@ -234,9 +237,10 @@ class Run:
         self.groups = [MonteCarlo(entries) for entries in by_loss.values()]
 
     def gradients(self, number: int, sample_size: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """g_hat [2, R, P] of every estimator and the reference, and the effective sample sizes of some replicates.
+        """g_hat [2, R, P] of every estimator, and effective sample sizes of the first replicates.
 
-        A replicate's draws depend on seed, instance, N and its chunk alone: more replicates leave the first ones as they are.
+        A replicate's draws depend on seed, instance, N and its chunk alone: more replicates leave
+        the first ones as they are.
         """
         replicates, outer_size = self.settings.replicates, self.settings.outer_sample_size
         mdp = random_mdp(number)
@@ -278,44 +282,41 @@ class Run:
             "outer_sample_size": self.settings.outer_sample_size,
         }
         return sampled.rows(
-            keys, self.settings.estimators, gradients, float(sizes.mean()),
+            keys,
+            self.settings.estimators,
+            gradients,
+            float(sizes.mean()),
             generator(self.settings.seed, "monte carlo bootstrap", number, sample_size),
-        )  # fmt: skip
+            confidence=self.settings.confidence,
+        )
 
 
-def audit(
-    settings: Settings,
-    instances: Sequence[int],
-    sample_sizes: Sequence[int],
-    checkpoint_folder: Path,
-    output: Path,
-) -> None:
-    """Audits estimators on random instances and writes a tidy parquet, a row an instance, estimator and N.
+def audit(settings: MonteCarloSettings, checkpoint_folder: Path, output: Path) -> None:
+    """Audits random instances; writes a tidy parquet, a row an instance, estimator and N.
 
     Args:
-      settings: estimators, replicates, outer sample size, seed.
-      instances: numbers of `random_mdp`.
-      sample_sizes: the N.
-      checkpoint_folder: where finished instances and N are kept; an audit that was interrupted goes on from there.
-      output: parquet file with `sampled.COLUMNS`; effective_sample_size is that of leave_one_out's importance weights,
-        at most outer_sample_size, the smallest over left-out trajectories, averaged over replicates.
+      settings: instances, estimators, sample sizes, replicates, outer sample size, seed,
+        confidence.
+      checkpoint_folder: where finished instances and N are kept; an audit that was interrupted goes
+        on from there.
+      output: parquet file with `sampled.COLUMNS`; effective_sample_size is that of leave_one_out's
+        importance weights, at most outer_sample_size, the smallest over left-out trajectories,
+        averaged over replicates.
 
     Raises:
-      InputError: an unknown estimator or a number out of range; nothing is written.
+      InputError: an unknown estimator or a path that cannot be written; nothing is written.
       RunError: an estimate is not finite; what was finished stays in the checkpoint.
     """
     require_writable(output, checkpoint_folder / "checkpoint.npz")
-    require_list("instance", instances, least=0)
-    sampled.require_settings(
-        settings.estimators, sample_sizes, settings.replicates, settings.outer_sample_size, settings.seed
-    )  # fmt: skip
     run = Run(settings)
+    described = dataclasses.asdict(settings)
+    checkpoint = checkpoints.keyed_path(
+        checkpoint_folder, described, ["metarl.audit.monte_carlo"], settings.estimators
+    )
     units = [
         (f"random_mdp_{number}", number, size)
-        for size in sorted(sample_sizes)
-        for number in instances
+        for size in sorted(settings.sample_sizes)
+        for number in settings.instances
     ]
-    sampled.audit_units(
-        units, [size for *_, size in units], run.rows, settings._asdict() | {"units": units},
-        "metarl.audit.monte_carlo", checkpoint_folder, output,
-    )  # fmt: skip
+    costs = [size for *_, size in units]
+    sampled.audit_units(units, costs, run.rows, checkpoint, described, output)

@@ -1,8 +1,9 @@
 """Finite problems: few enough distinct trajectories to enumerate every possible sample.
 
-A trajectory's probability is the product of its action probabilities and of its transition probabilities, which do
-not depend on theta. The problems are ours; the paper's own are not available to us. `bandit` is one problem,
-`bandit-1`, `bandit-2`, ... are random instances of it, with rewards and logits drawn by that number.
+A trajectory's probability is the product of its action probabilities and of its transition
+probabilities, which do not depend on theta. The problems are ours; the paper's own are not
+available to us. `bandit` is one problem, `bandit-1`, `bandit-2`, ... are random instances of it,
+with rewards and logits drawn by that number.
 """
 
 from collections.abc import Callable
@@ -108,7 +109,7 @@ def bandit(name: str, draw: np.random.Generator | None) -> FiniteProblem:
 
 
 def chain(name: str, draw: np.random.Generator | None) -> FiniteProblem:
-    """Two states, two steps: action 0 stays, action 1 crosses to the other state; so states are revisited."""
+    """Two states, two steps: action 0 stays, action 1 crosses; so states are revisited."""
     logits, rewards = drawn(draw, [[0.3, -0.2], [-0.1, 0.5]], [[0.7, -0.4], [0.1, 1.2]])
     transitions = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]]], float)
     return enumerated(name, transitions, 2, logits, rewards)
@@ -124,8 +125,8 @@ def windy(name: str, draw: np.random.Generator | None) -> FiniteProblem:
 def stopping(name: str, draw: np.random.Generator | None) -> FiniteProblem:
     """Action 0 ends the episode, action 1 goes on, for up to three steps in two alternating states.
 
-    Lengths differ, so the mean over steps, which published code takes, is more than another learning rate: its
-    divisor is the sample's own, so that theta' depends on X_i through every f_j.
+    Lengths differ, so the mean over steps, which published code takes, is more than another
+    learning rate: its divisor is the sample's own, so that theta' depends on X_i through every f_j.
     """
     logits, rewards = drawn(draw, [[-0.4, 0.3], [0.2, 0.1]], [[0.5, -0.2], [-0.3, 1.0]])
     transitions = np.array([[[0, 0], [0, 1]], [[0, 0], [1, 0]]], float)
@@ -141,7 +142,7 @@ def two_steps(name: str, draw: np.random.Generator | None) -> FiniteProblem:
 def drawn(
     draw: np.random.Generator | None, logits: list, rewards: list
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The given logits and rewards, or standard deviations 0.5 and 1 of a random instance in their place."""
+    """The given logits and rewards; of a random instance normal ones, with deviations 0.5 and 1."""
     logits, rewards = np.array(logits), np.array(rewards)
     if draw is None:
         return logits, rewards
@@ -154,7 +155,7 @@ PROBLEMS: dict[str, Callable[[str, np.random.Generator | None], FiniteProblem]] 
 
 
 def problem(name: str) -> FiniteProblem:
-    """The finite problem called `name`, such as "chain", or a random instance of it, such as "chain-3".
+    """The finite problem called `name`, such as "chain", or a random instance, such as "chain-3".
 
     Raises:
       InputError: there is none.
@@ -162,7 +163,8 @@ def problem(name: str) -> FiniteProblem:
     family, dash, number = name.partition("-")
     if family not in PROBLEMS or (dash and not (number.isascii() and number.isdigit())):
         raise InputError(
-            f"unknown problem {name!r}; choose one of {', '.join(PROBLEMS)}, or a random instance such as bandit-1"
+            f"unknown problem {name!r}; choose one of {', '.join(PROBLEMS)}, "
+            "or a random instance such as bandit-1"
         )
     draw = generator(int(number), "problem", family) if dash else None
     return PROBLEMS[family](name, draw)

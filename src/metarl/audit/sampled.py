@@ -1,23 +1,24 @@
-"""Statistics of sampled audits: bias, variance and their bootstrap intervals from independent replicates.
+"""Statistics of sampled audits: bias, variance and their bootstrap intervals from replicates.
 
-A replicate r draws inner samples X_r and, independently of each other, two outer batches Y_r, Y'_r of a fixed size;
-every estimator sees the same draws. All statistics are of two kinds, and both have no bias:
+A replicate r draws inner samples X_r and, independently of each other, two outer batches Y_r, Y'_r
+of a fixed size; every estimator sees the same draws. All statistics are of two kinds, and both have
+no bias:
 
     the mean over replicates of a number of one replicate
-    E[a] . E[b] by the U-statistic mean over r != s of a_r . b_s         (Hoeffding 1948), never the norm of a noisy mean
+    E[a] . E[b] by the U-statistic mean over r != s of a_r . b_s         (Hoeffding 1948), never the
+    norm of a noisy mean
 
-The variance of g_hat(X, Y) is split by the law of total variance: the inner part Cov(g_hat(X, Y), g_hat(X, Y')) is that of
-E[g_hat | X], whose rates in N the claims are about; the outer part E || g_hat(X, Y) - g_hat(X, Y') ||^2 / 2 is a floor
-that no number of inner samples lowers. Traces of covariances throughout.
+The variance of g_hat(X, Y) is split by the law of total variance: the inner part Cov(g_hat(X, Y),
+g_hat(X, Y')) is that of E[g_hat | X], whose rates in N the claims are about; the outer part E ||
+g_hat(X, Y) - g_hat(X, Y') ||^2 / 2 is a floor that no number of inner samples lowers. Traces of
+covariances throughout.
 
-Intervals are percentiles over draws of replicates with replacement. A draw takes pairs of different replicates alone, so
-that its center is the estimate; where the mean is 0, intervals of its square are up to 3^(1/2) times too wide.
+Intervals are percentiles over draws of replicates with replacement. A draw takes pairs of different
+replicates alone, so that its center is the estimate; where the mean is 0, intervals of its square
+are up to 3^(1/2) times too wide.
 """
 
-import hashlib
-import json
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -27,15 +28,12 @@ import tensorflow as tf
 
 from metarl import checkpoints
 from metarl.errors import RunError
-from metarl.settings import require, require_list
-from metarl.sources import sources
+from metarl.progress import Progress
 from metarl.storage import write_parquet
 
 REFERENCE = "leave_one_out"
 LINEARIZED = "lsf"
 RESAMPLES = 1000
-CONFIDENCE = 0.95
-MINIMUM_REPLICATES = 3
 MINIMUM_SHARE = (
     0.1  # of the outer batch, below which the reference's importance weights have degenerated
 )
@@ -54,7 +52,7 @@ STATISTICS = (
     "gradient_norm",
     "difference_to_lsf",
 )
-COLUMNS = (*KEYS, *STATISTICS, "effective_sample_size")
+COLUMNS = (*KEYS, *STATISTICS, "effective_sample_size", "confidence")
 
 
 def gram(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -64,7 +62,10 @@ def gram(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def resampled_counts(generator: np.random.Generator, replicates: int) -> np.ndarray:
-    """How often each draw takes each replicate, [1 + RESAMPLES, R]; the first row takes each once: the estimate."""
+    """How often each draw takes each replicate, [1 + RESAMPLES, R].
+
+    The first row takes each once: the estimate.
+    """
     draws = generator.multinomial(replicates, np.full(replicates, 1 / replicates), RESAMPLES)
     return np.concatenate([np.ones((1, replicates)), draws])
 
@@ -75,7 +76,7 @@ def resampled_mean(terms: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def product_of_means(products: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """E[a] . E[b] without bias, in every draw: the mean of a_r . b_s over the pairs r != s that it takes.
+    """E[a] . E[b] without bias, in every draw: the mean of a_r . b_s over its pairs r != s.
 
     Args:
       products: a_r . b_s, [R, R].
@@ -110,15 +111,16 @@ def measures(
       counts: [B, R], see `resampled_counts`.
 
     Returns:
-      [B] for each of MEASURES. squared_bias = ||E[g_hat - reference]||^2, which may be negative; relative_bias, its
-      root over ||E reference||; variance of g_hat with one outer batch = inner_variance + outer_variance;
-      relative_standard_deviation = variance^(1/2) / ||E g_hat||; cosine of E g_hat and E reference.
+      [B] for each of MEASURES. squared_bias = ||E[g_hat - reference]||^2, which may be negative;
+      relative_bias, its root over ||E reference||; variance of g_hat with one outer batch =
+      inner_variance + outer_variance; relative_standard_deviation = variance^(1/2) / ||E g_hat||;
+      cosine of E g_hat and E reference.
     """
     first, second = estimates
     center, reference_center = estimates.mean(axis=0), reference.mean(axis=0)
     difference = center - reference_center
-    across = gram(first, second)
-    inner = resampled_mean(np.diag(across), counts) - product_of_means(across, counts)
+    products = gram(first, second)
+    inner = resampled_mean(np.diag(products), counts) - product_of_means(products, counts)
     outer = resampled_mean(np.sum((first - second) ** 2, axis=1) / 2, counts)
     squared_bias = product_of_means(gram(difference, difference), counts)
     norm = root(product_of_means(gram(center, center), counts))
@@ -135,9 +137,9 @@ def measures(
     }
 
 
-def interval(draws: np.ndarray) -> tuple[float, float]:
+def interval(draws: np.ndarray, confidence: float) -> tuple[float, float]:
     """The percentile interval; nan where some draw has no value."""
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
 
@@ -150,18 +152,20 @@ def relative_difference(estimates: np.ndarray, others: np.ndarray) -> float:
 
 
 def summarize(
-    gradients: Mapping[str, np.ndarray], generator: np.random.Generator
+    gradients: Mapping[str, np.ndarray], generator: np.random.Generator, confidence: float
 ) -> dict[str, dict[str, float]]:
     """The statistics of every estimator at one N.
 
     Args:
-      gradients: g_hat [2, R, P] of every estimator, float64, R >= 3; REFERENCE and LINEARIZED are among them.
+      gradients: g_hat [2, R, P] of every estimator, float64, R >= 3; REFERENCE and LINEARIZED are
+        among them.
       generator: draws the replicates of the intervals, the same for all estimators.
+      confidence: of the intervals.
 
     Returns:
-      STATISTICS of every estimator: MEASURES with the ends _low and _high of their intervals; gradient_norm, that of the
-      reference; difference_to_lsf, see `relative_difference`. Bias and cosine of the reference itself are nan: they
-      are not measured.
+      STATISTICS of every estimator: MEASURES with the ends _low and _high of their intervals;
+      gradient_norm, that of the reference; difference_to_lsf, see `relative_difference`. Bias and
+      cosine of the reference itself are nan: they are not measured.
     """
     reference = gradients[REFERENCE]
     counts = resampled_counts(generator, reference.shape[1])
@@ -173,7 +177,7 @@ def summarize(
         for measure, draws in measures(estimates, reference, counts).items():
             if name == REFERENCE and measure in ("squared_bias", "relative_bias", "cosine"):
                 draws = np.full_like(draws, np.nan)
-            low, high = interval(draws[1:])
+            low, high = interval(draws[1:], confidence)
             row |= {measure: float(draws[0]), f"{measure}_low": low, f"{measure}_high": high}
         difference = relative_difference(estimates, gradients[LINEARIZED])
         summary[name] = row | {"gradient_norm": norm, "difference_to_lsf": difference}
@@ -186,17 +190,19 @@ def rows(
     gradients: Mapping[str, np.ndarray],
     effective_sample_size: float,
     generator: np.random.Generator,
+    confidence: float,
 ) -> list[dict]:
     """One row of COLUMNS an estimator, at one N.
 
-    Where the reference's importance weights have degenerated, whatever compares with it is masked: nan.
+    Where the reference's importance weights have degenerated, whatever compares with it is masked:
+    nan.
 
     Args:
       keys: KEYS but for the estimator.
       estimators: those to report.
       gradients: see `summarize`.
       effective_sample_size: of leave_one_out's importance weights, at most outer_sample_size.
-      generator: see `summarize`.
+      generator, confidence: see `summarize`.
 
     Raises:
       RunError: an estimate is not finite.
@@ -207,13 +213,14 @@ def rows(
             raise RunError(
                 f"{name} is not finite at {where}; its weights have a NaN or an infinity"
             )
-    summary = summarize(gradients, generator)
+    summary = summarize(gradients, generator, confidence)
     least = MINIMUM_SHARE * keys["outer_sample_size"]
     # weights that under- or overflow give nan or inf
     if not (np.isfinite(effective_sample_size) and effective_sample_size >= least):
         print(
-            f"warning: at {where} the effective sample size of {REFERENCE} is {effective_sample_size:.1f} of "
-            f"{keys['outer_sample_size']}: too small to trust, bias and cosine are masked",
+            f"warning: at {where} the effective sample size of {REFERENCE} is "
+            f"{effective_sample_size:.1f} of {keys['outer_sample_size']}: "
+            "too small to trust, bias and cosine are masked",
             file=sys.stderr,
         )
         masked = [c for c in STATISTICS if c.startswith(("squared_b", "relative_b", "cos"))]
@@ -225,6 +232,7 @@ def rows(
             "estimator": name,
             **summary[name],
             "effective_sample_size": effective_sample_size,
+            "confidence": confidence,
         }
         for name in estimators
     ]
@@ -234,53 +242,26 @@ def audit_units(
     units: Sequence[tuple],
     costs: Sequence[float],
     measure: Callable[..., list[dict]],
+    checkpoint: Path,
     described: Mapping,
-    module: str,
-    checkpoint_folder: Path,
     output: Path,
 ) -> None:
-    """Measures unit after unit and writes a tidy parquet; an interrupted audit goes on from its checkpoint.
+    """Measures unit after unit, on from the checkpoint if there is one; writes a tidy parquet.
 
     Args:
-      units: arguments of `measure`; the first is the name that the log shows.
+      units: arguments of `measure`; the first names the place and the last is N, for the log.
       costs: of each unit, in proportion, for the ETA.
       measure: from a unit to its rows.
+      checkpoint: file of the finished units' rows.
       described: all that the numbers depend on but for the code.
-      module: the code; another line of it is another audit, which starts afresh.
-      checkpoint_folder: where finished units are kept.
       output: parquet file with COLUMNS.
     """
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
-    for source in sources(module, root=str(checkpoints.ROOT)):
-        digest.update(Path(source).read_bytes())
-    checkpoint = checkpoint_folder / f"{digest.hexdigest()[:32]}.npz"
     restored = checkpoints.load(checkpoint)
-    found = [] if restored is None else restored[1]
+    finished = [] if restored is None else restored[1]
     first = 0 if restored is None else int(restored[0]["done"])
-    started = time.monotonic()
+    progress = Progress("measurement", costs, done=first)
     for done, unit in enumerate(units[first:], start=first + 1):
-        found += measure(*unit)
-        checkpoints.save(checkpoint, {"done": np.array(done)}, found, described)
-        pace = (time.monotonic() - started) / sum(costs[first:done])
-        print(
-            f"{unit[0]}: N = {unit[-1]}, {done}/{len(units)}, ETA {pace * sum(costs[done:]):.0f} s",
-            file=sys.stderr,
-            flush=True,
-        )
-    write_parquet(pd.DataFrame(found, columns=COLUMNS), output)
-
-
-def require_settings(
-    estimators: Sequence[str],
-    sample_sizes: Sequence[int],
-    replicates: int,
-    outer_sample_size: int,
-    seed: int,
-) -> None:
-    """Raises InputError for what no sampled audit can do."""
-    require_list("estimator", estimators)
-    require_list("sample size", sample_sizes, least=1)
-    allowed = f"an integer >= {MINIMUM_REPLICATES}"
-    require(replicates >= MINIMUM_REPLICATES, "replicates", replicates, allowed)
-    require(outer_sample_size >= 1, "outer sample size", outer_sample_size, "an integer >= 1")
-    require(0 <= seed < 2**63, "seed", seed, "an integer >= 0 and < 2^63")
+        finished += measure(*unit)
+        checkpoints.save(checkpoint, {"done": np.array(done)}, finished, described)
+        progress.advance(f"{unit[0]}, N = {unit[-1]}")
+    write_parquet(pd.DataFrame(finished, columns=COLUMNS), output)

@@ -1,49 +1,49 @@
 """The commands: typed dataclasses whose fields are flags; each imports its module when it runs."""
 
 import json
-import logging
 import os
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
+from metarl.audit.settings import (
+    ConvergenceSettings,
+    ExactSettings,
+    MonteCarloSettings,
+    MujocoSettings,
+)
 from metarl.errors import InputError, RunError
-from metarl.settings import TrainingSettings
+from metarl.figures import NAMES
+from metarl.settings import TrainingSettings, require
 
 
-def load_tensorflow() -> None:
-    """Imports TensorFlow without the lines that it writes past Python's sys.stderr while it loads."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        import tensorflow_probability
+class Command:
+    """A command: the flags are fields, checked when it is made."""
 
-        _ = tensorflow_probability.distributions.Normal  # both packages load lazily
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # a shape for each N is meant
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    needs_tensorflow: ClassVar[bool] = True
+
+    def run(self) -> None:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Estimators:
+class Estimators(Command):
     """Prints the catalogue: every estimator with its score weight W and its source."""
 
     def run(self) -> None:
-        load_tensorflow()
         from metarl.estimators.registry import table
 
         print(table())
 
 
 @dataclass(frozen=True)
-class Identify:
-    """Tells which estimator a gradient dumped from any code base comes from. Exit status 1: one has no match."""
+class Identify(Command):
+    """Tells which estimator a gradient comes from, whatever code dumped it.
+
+    Exit status 1: one has no match.
+    """
 
     bundles: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="BUNDLE.npz...")
@@ -54,171 +54,102 @@ class Identify:
     tolerance: float = 1e-6
     """Largest relative difference of a match; a float32 bundle gets at least 1e-4."""
 
-    def run(self) -> None:
+    def __post_init__(self):
         if not self.bundles:
             raise InputError("no bundle given; give at least one .npz")
-        if not 0 < self.tolerance < 1:
-            raise InputError(f"--tolerance is {self.tolerance}; give a number between 0 and 1")
-        load_tensorflow()
+        tolerance = self.tolerance
+        require(0 < tolerance < 1, "--tolerance", tolerance, "a number between 0 and 1")
+
+    def run(self) -> None:
         from metarl.identify.bundle import read_bundle
         from metarl.identify.compare import compare
         from metarl.identify.text import as_json, describe
 
-        bundles = [read_bundle(path) for path in self.bundles]
+        bundles = [read_bundle(path) for path in self.bundles]  # all of them before any result
         results = [
             compare(path, bundle, self.tolerance)
             for path, bundle in zip(self.bundles, bundles, strict=True)
         ]
-        if self.json:
-            print(as_json(results))
-        else:
-            print("\n".join(map(describe, results)))
+        print(as_json(results) if self.json else "\n".join(map(describe, results)))
         unmatched = [result["file"] for result in results if not result["matches"]]
         if unmatched:
             raise RunError(f"no match for {', '.join(unmatched)}")
 
 
 @dataclass(frozen=True)
-class Exact:
+class Exact(Command):
     """Exact bias and variance of estimators on a finite problem, by enumeration of every sample."""
 
-    problem: str
-    """bandit, chain, windy, stopping or two_steps; or a random instance of one, such as chain-3."""
-    estimators: tuple[str, ...]
-    """Names of `metarl estimators`."""
-    sample_sizes: tuple[int, ...]
-    """The inner sample sizes N."""
+    settings: tyro.conf.OmitArgPrefixes[ExactSettings]
     output: Path
-    """Parquet file: problem, estimator, sample_size, bias, relative_bias, variance, gradient_norm."""
+    """Parquet file: problem, estimator, sample_size, bias, variance, ..."""
 
     def run(self) -> None:
-        load_tensorflow()
         from metarl.audit.exact import audit
 
-        audit(self.problem, self.estimators, self.sample_sizes, self.output)
+        audit(self.settings, self.output)
 
 
 @dataclass(frozen=True)
-class MonteCarlo:
+class MonteCarlo(Command):
     """Bias and variance of estimators on random tabular MDPs, by Monte Carlo with sampled batches.
 
     An interrupted audit goes on from its checkpoint and ends in the same bytes.
     """
 
-    instances: tuple[int, ...]
-    """Numbers of the random MDPs."""
-    estimators: tuple[str, ...]
-    """Names of `metarl estimators`."""
-    sample_sizes: tuple[int, ...]
-    """The inner sample sizes N."""
+    settings: tyro.conf.OmitArgPrefixes[MonteCarloSettings]
     output: Path
-    """Parquet file: level, problem, estimator, sample_size, ..., each estimate with its interval."""
+    """Parquet file: level, problem, estimator, sample_size, ..., estimates with intervals."""
     checkpoints: Path
     """Folder of checkpoints."""
-    replicates: int = 256
-    """R, independent samples at each N."""
-    outer_sample_size: int = 256
-    """Trajectories of each outer batch, the same for every N."""
-    seed: int = 0
-    """Seed of the samples; an instance is its number, whatever the seed."""
 
     def run(self) -> None:
-        load_tensorflow()
-        from metarl.audit.monte_carlo import Settings, audit
+        from metarl.audit.monte_carlo import audit
 
-        settings = Settings(self.estimators, self.replicates, self.outer_sample_size, self.seed)
-        audit(settings, self.instances, self.sample_sizes, self.checkpoints, self.output)
+        audit(self.settings, self.checkpoints, self.output)
 
 
 @dataclass(frozen=True)
-class Mujoco:
-    """Bias and variance of estimators at a policy of a training run, by simulation with sampled batches.
+class Mujoco(Command):
+    """Bias and variance of estimators at a policy of a training run, by simulation.
 
     An interrupted audit goes on from its checkpoint and ends in the same bytes.
     """
 
-    policy: Path
-    """File (.npz) that `metarl train` wrote; it tells environment, horizon and inner loop."""
-    estimators: tuple[str, ...]
-    """Names of `metarl estimators`."""
-    sample_sizes: tuple[int, ...]
-    """The inner sample sizes N."""
+    settings: tyro.conf.OmitArgPrefixes[MujocoSettings]
     output: Path
-    """Parquet file: level, problem, estimator, sample_size, ..., each estimate with its interval."""
+    """Parquet file: level, problem, estimator, sample_size, ..., estimates with intervals."""
     checkpoints: Path
     """Folder of checkpoints."""
-    point: str = "trained"
-    """initial, the policy that the run started from, or trained, the one it ended with."""
-    replicates: int = 32
-    """R, independent samples at each N."""
-    outer_sample_size: int = 20
-    """Trajectories of each outer batch and task, the same for every N."""
-    tasks: int = 2
-    """Tasks whose mean gradient is audited."""
-    seed: int = 0
-    """Seed of tasks and samples."""
     threads: int = 1
     """Threads of the machine to use; results do not depend on them."""
 
     def run(self) -> None:
-        load_tensorflow()
-        from metarl.audit.mujoco import Settings, audit
+        from metarl.audit.mujoco import audit
 
-        settings = Settings(
-            policy=self.policy,
-            point=self.point,
-            estimators=self.estimators,
-            replicates=self.replicates,
-            outer_sample_size=self.outer_sample_size,
-            tasks=self.tasks,
-            seed=self.seed,
-        )
-        audit(settings, self.sample_sizes, self.checkpoints, self.output, self.threads)
+        audit(self.settings, self.checkpoints, self.output, self.threads)
 
 
 @dataclass(frozen=True)
-class Convergence:
+class Convergence(Command):
     """Plain SGD on a finite problem with the exact gradient norm along the way, against N."""
 
-    problem: str
-    """bandit, chain or windy; or a random instance of one, such as chain-3."""
-    estimators: tuple[str, ...]
-    """Names of `metarl estimators`."""
-    sample_sizes: tuple[int, ...]
-    """The inner sample sizes N."""
+    settings: tyro.conf.OmitArgPrefixes[ConvergenceSettings]
     output: Path
-    """Parquet file: problem, estimator, sample_size, epsilon, seed, iteration, squared_gradient_norm, ..."""
-    step_sizes: tuple[float, ...]
-    """The grid from which each estimator, N and epsilon gets the fastest, on seeds of their own."""
-    epsilons: tuple[float, ...] = (0.05,)
-    """Levels to reach, as fractions of the squared gradient norm at the start."""
-    seeds: int = 32
-    """Reported runs; as many others choose the step sizes."""
-    iterations: int = 2048
-    """Of every run."""
-    ridge: float = 0.1
-    """F(theta) = J_N(theta) - ridge ||theta||^2 / 2 is what ascends."""
-    seed: int = 0
-    """Of all random streams."""
+    """Parquet file: problem, estimator, sample_size, epsilon, seed, iteration, ..."""
 
     def run(self) -> None:
-        load_tensorflow()
-        from metarl.audit.convergence import Settings, converge
+        from metarl.convergence import converge
 
-        settings = Settings(
-            step_sizes=self.step_sizes,
-            epsilons=self.epsilons,
-            seeds=self.seeds,
-            iterations=self.iterations,
-            ridge=self.ridge,
-            seed=self.seed,
-        )
-        converge(self.problem, self.estimators, self.sample_sizes, settings, self.output)
+        converge(self.settings, self.output)
 
 
 @dataclass(frozen=True)
-class Train:
-    """Meta-trains one run. An interrupted run goes on from its checkpoint and ends in the same bytes."""
+class Train(Command):
+    """Meta-trains one run.
+
+    An interrupted run goes on from its checkpoint and ends in the same bytes.
+    """
 
     settings: tyro.conf.OmitArgPrefixes[TrainingSettings]
     output: Path
@@ -233,7 +164,6 @@ class Train:
     """Threads of the machine to use; results do not depend on them."""
 
     def run(self) -> None:
-        load_tensorflow()
         from metarl.training.train import train
 
         train(
@@ -247,7 +177,7 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class Evaluate(Command):
     """Returns on held-out tasks after 0, 1, 2, ... inner steps of a trained policy."""
 
     policy: Path
@@ -268,24 +198,16 @@ class Evaluate:
     """Threads of the machine to use; results do not depend on them."""
 
     def run(self) -> None:
-        load_tensorflow()
         from metarl.evaluation import evaluate
 
-        evaluate(
-            self.policy,
-            self.output,
-            self.tasks,
-            self.trajectories,
-            self.inner_steps,
-            self.later_step_scale,
-            self.paths,
-            self.threads,
-        )
+        evaluate(**vars(self))
 
 
 @dataclass(frozen=True)
-class Archive:
-    """Keeps runs with published settings: returns beside the published ones, curves, paths, and where they came from."""
+class Archive(Command):
+    """Keeps runs with published settings: returns beside the published ones, curves and paths."""
+
+    needs_tensorflow: ClassVar[bool] = False
 
     evaluations: tuple[Path, ...]
     """Parquet files of `evaluate`, a seed each."""
@@ -313,11 +235,15 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Figure(Command):
     """Draws one figure as STEM.svg and STEM.png (and a table, STEM.md) from tidy parquet files."""
 
-    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
-    """exact_audit, sampled_audit, estimator_matrix, published_code, budget, convergence, learning_curves, sample_sizes, adaptation, published_returns, point_paths or torso_positions."""
+    needs_tensorflow: ClassVar[bool] = False
+
+    name: Annotated[
+        tyro.conf.Positional[str],
+        tyro.conf.arg(metavar="NAME", help=f"One of {', '.join(NAMES)}."),
+    ]
     inputs: tuple[Path, ...]
     """Parquet files that the figure shows: see the module of its name in metarl.figures."""
     output: Path
@@ -330,8 +256,10 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Claims:
+class Claims(Command):
     """Holds the claims against their declared criteria; writes claims.md and claims.json."""
+
+    needs_tensorflow: ClassVar[bool] = False
 
     criteria: str
     """The criteria as a JSON object, as declared in the configuration."""
@@ -352,34 +280,19 @@ class Claims:
     published: tuple[Path, ...] = ()
     """Parquet files of returns that `archive` wrote."""
     check: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Write nothing; exit status 1 where a verdict or a criterion is not as in the folder's claims.json."""
+    """Write nothing; exit status 1 where a verdict or a criterion is not as in claims.json."""
 
     def run(self) -> None:
         from metarl.claims import Files, check_claims, write_claims
 
-        try:
-            criteria = json.loads(self.criteria)
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"--criteria is not JSON ({error}); give an object of numbers"
-            ) from error
-        if not isinstance(criteria, dict):
-            raise InputError(f"--criteria is {self.criteria}; give an object of numbers")
-        files = Files(
-            audit=self.audit,
-            sampled=self.sampled,
-            convergence=self.convergence,
-            training=self.training,
-            study=self.study,
-            evaluation=self.evaluation,
-            published=self.published,
-        )
-        (check_claims if self.check else write_claims)(criteria, files, self.output)
+        judge = check_claims if self.check else write_claims
+        files = Files(**{kind.name: getattr(self, kind.name) for kind in fields(Files)})
+        judge(json_object("--criteria", self.criteria), files, self.output)
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Measures in one run: raw physics, the vector environment, whole meta-iterations, and what a scale costs."""
+class Bench(Command):
+    """Measures raw physics, the vector environment, meta-iterations, and what a scale costs."""
 
     output: Path
     """JSON file."""
@@ -389,7 +302,6 @@ class Bench:
     """Configuration of the workflow whose training runs are costed, in core-hours."""
 
     def run(self) -> None:
-        load_tensorflow()
         from metarl.bench import bench
         from metarl.storage import require_writable, write_text
 
@@ -398,7 +310,22 @@ class Bench:
         write_text(json.dumps(report, indent=2) + "\n", self.output)
 
 
-COMMANDS = {
+def json_object(flag: str, text: str) -> dict:
+    """The JSON object that a flag was given.
+
+    Raises:
+      InputError: it is no JSON, or no object.
+    """
+    try:
+        given = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{flag} is not JSON ({error}); give an object of numbers") from error
+    if not isinstance(given, dict):
+        raise InputError(f"{flag} is {text}; give an object of numbers")
+    return given
+
+
+COMMANDS: dict[str, type[Command]] = {
     "estimators": Estimators,
     "identify": Identify,
     "audit exact": Exact,

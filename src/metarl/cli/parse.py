@@ -3,13 +3,15 @@
 import contextlib
 import io
 import itertools
+import logging
 import os
 import re
 import sys
 
 import tyro
 
-from metarl.cli.commands import COMMANDS
+from metarl import __version__
+from metarl.cli.commands import COMMANDS, Command
 from metarl.errors import InputError, RunError
 
 
@@ -37,7 +39,7 @@ def split_command(arguments: list[str]) -> tuple[str, list[str]]:
     raise InputError(f"{given}; choose one of {', '.join(COMMANDS)}")
 
 
-def parse(name: str, arguments: list[str]):
+def parse(name: str, arguments: list[str]) -> Command:
     """The command's dataclass, filled from its flags.
 
     Raises:
@@ -66,18 +68,44 @@ def parse(name: str, arguments: list[str]):
         raise InputError(f"{text}; see metarl {name} --help") from None
 
 
+def load_tensorflow() -> None:
+    """Imports TensorFlow without the lines that it writes past Python's sys.stderr meanwhile."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow_probability
+
+        _ = tensorflow_probability.distributions.Normal  # both packages load lazily
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # a shape for each N is meant
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def main() -> None:
-    """Runs a command. Bad input: one line on stderr and exit status 2. A failed run: one line and status 1."""
+    """Runs a command.
+
+    Bad input: one line on stderr and exit status 2. A failed run: one line and status 1.
+    """
     arguments = sys.argv[1:]
     if arguments in (["--help"], ["-h"]):
         print(usage())
         return
+    if arguments == ["--version"]:
+        print(f"metarl {__version__}")
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Always as many TensorFlow threads as a run has shards, whatever --threads says: the same bits on any machine.
+    # Always as many TensorFlow threads as a run has shards, whatever --threads says: the same bits
+    # on any machine.
     os.environ["TF_NUM_INTRAOP_THREADS"], os.environ["TF_NUM_INTEROP_THREADS"] = "2", "1"
     try:
         name, rest = split_command(arguments)
-        parse(name, rest).run()
+        command = parse(name, rest)
+        if command.needs_tensorflow:
+            load_tensorflow()
+        command.run()
     except InputError as error:
         sys.exit(stop(error, 2))
     except RunError as error:

@@ -1,0 +1,125 @@
+"""What each audit depends on: the flags of its command. Checked here, before TensorFlow is loaded.
+
+Convergence's stand here too: they share fields, and its own module loads TensorFlow.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from metarl.errors import InputError
+from metarl.settings import require, require_list, require_seed
+
+POINTS = ("initial", "trained")
+MINIMUM_REPLICATES = 3
+MINIMUM_SEEDS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSettings:
+    """What every audit depends on."""
+
+    estimators: tuple[str, ...]
+    """Names of `metarl estimators`."""
+    sample_sizes: tuple[int, ...]
+    """The inner sample sizes N."""
+
+    def __post_init__(self):
+        require_list("estimator", self.estimators)
+        require_list("sample size", self.sample_sizes, least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactSettings(AuditSettings):
+    """What an exact audit depends on."""
+
+    problem: str
+    """bandit, chain, windy, stopping or two_steps; or a random instance of one, such as chain-3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledSettings(AuditSettings):
+    """What an audit with sampled batches depends on."""
+
+    replicates: int
+    """R, independent samples at each N."""
+    outer_sample_size: int
+    """Trajectories of each outer batch (and task), the same for every N."""
+    seed: int = 0
+    """Seed of all random streams; a random MDP is its number, whatever the seed."""
+    confidence: float = 0.95
+    """Probability content of the intervals."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        allowed = f"an integer >= {MINIMUM_REPLICATES}"
+        require(self.replicates >= MINIMUM_REPLICATES, "replicates", self.replicates, allowed)
+        size = self.outer_sample_size
+        require(size >= 1, "outer_sample_size", size, "an integer >= 1")
+        require_seed(self.seed)
+        require(0 < self.confidence < 1, "confidence", self.confidence, "a number in (0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonteCarloSettings(SampledSettings):
+    """What a Monte Carlo audit depends on."""
+
+    instances: tuple[int, ...]
+    """Numbers of the random MDPs."""
+    replicates: int = 256
+    outer_sample_size: int = 256
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_list("instance", self.instances, least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MujocoSettings(SampledSettings):
+    """What an audit at a policy of a training run depends on."""
+
+    policy: Path
+    """File (.npz) that `metarl train` wrote; it tells environment, horizon and inner loop."""
+    point: str = "trained"
+    """initial, the policy that the run started from, or trained, the one it ended with."""
+    replicates: int = 32
+    outer_sample_size: int = 20
+    tasks: int = 2
+    """Tasks whose mean gradient is audited, drawn like held-out ones."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.point not in POINTS:
+            raise InputError(f"point is {self.point!r}; choose one of {', '.join(POINTS)}")
+        require(self.tasks >= 1, "tasks", self.tasks, "an integer >= 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvergenceSettings(AuditSettings):
+    """What SGD on a finite problem depends on."""
+
+    problem: str
+    """bandit, chain or windy; or a random instance of one, such as chain-3."""
+    step_sizes: tuple[float, ...]
+    """The grid from which each estimator, N and epsilon gets the fastest, on seeds of their own."""
+    epsilons: tuple[float, ...] = (0.05,)
+    """Levels to reach, as fractions of the squared gradient norm at the start."""
+    seeds: int = 32
+    """Reported runs; as many others choose the step sizes."""
+    iterations: int = 2048
+    """Of every run."""
+    ridge: float = 0.1
+    """F(theta) = J_N(theta) - ridge ||theta||^2 / 2 is what ascends."""
+    seed: int = 0
+    """Of all random streams."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, values in (("step size", self.step_sizes), ("epsilon", self.epsilons)):
+            require_list(name, values)
+            for value in values:
+                require(0 < value < math.inf, name, value, "a positive number")
+        require(self.seeds >= MINIMUM_SEEDS, "seeds", self.seeds, f"an integer >= {MINIMUM_SEEDS}")
+        require(self.iterations >= 1, "iterations", self.iterations, "an integer >= 1")
+        require(0 <= self.ridge < math.inf, "ridge", self.ridge, "a number >= 0")
+        require_seed(self.seed)
