@@ -13,7 +13,6 @@ from metarl.optimizers.measures import OuterMeasures
 from metarl.settings import TrainingSettings
 from metarl.trajectories import Trajectories
 
-
 LARGEST_CHANGE = 2.0**10  # of a coefficient from where it started: a target out of reach ends there
 
 
