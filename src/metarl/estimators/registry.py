@@ -1,11 +1,8 @@
 """Estimators by name: the rows of the catalogue, the published deviations, and anyone's own."""
 
-import importlib
-import os
-import sys
-
 import tensorflow as tf
 
+from metarl import plug_ins
 from metarl.errors import InputError
 from metarl.estimators.algebra import Estimator, InnerStep
 from metarl.estimators.as_coded import AS_CODED
@@ -33,16 +30,7 @@ def plug_in(name: str) -> Estimator:
     Raises:
       InputError: it cannot be imported, or is no function.
     """
-    module, _, function = name.partition(":")
-    sys.path.insert(0, os.getcwd())  # as `python -m` would: people try out a file of their own
-    try:
-        weights = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        raise InputError(
-            f"cannot import estimator {name!r} ({error}); give package.module:function"
-        ) from error
-    finally:
-        sys.path.pop(0)
+    weights = plug_ins.load("estimator", name, "package.module:function")
     if not callable(weights):
         raise InputError(f"estimator {name!r} is no function; give package.module:function")
 
@@ -61,7 +49,7 @@ def plug_in(name: str) -> Estimator:
             )
         return given
 
-    return Estimator(name, checked, "plug-in", module)
+    return Estimator(name, checked, "plug-in", name.partition(":")[0])
 
 
 def broadcasts_to(shape: tf.TensorShape, target: tf.TensorShape) -> bool:
