@@ -35,12 +35,11 @@ rule all:
         TRAINING_TABLES,
         STUDY_TABLES,
         EVALUATION_TABLES,
-        expand(
-            f"{FIGURES}/{{figure}}.{{format}}",
-            figure=NAMES,
-            format=["svg", "png"],
-        ),
-        expand(f"{FIGURES}/{{table}}.md", table=["published_code", "estimator_matrix"]),
+        [
+            f"{FIGURES}/{figure.name}.{suffix}"
+            for figure in figures.FIGURES
+            for suffix in figure.formats
+        ],
         expand(f"{FIGURES}/claims.{{format}}", format=["md", "json"]),
 
 

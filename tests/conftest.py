@@ -1,8 +1,12 @@
-"""One small off-policy batch of unequal trajectories, and plain NumPy loops over it."""
+"""One small off-policy batch of unequal trajectories, and plain NumPy loops over it.
+
+And, for whatever reads tables: frames made to fit their table, and written.
+"""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -101,3 +105,32 @@ def batch(policy, parameters):
         weights=tf.constant([[0.2, 0.5, 0.3], [0.6, 0.25, 0.15]], tf.float64),
         sample_size=tf.constant(20.0, tf.float64),
     )
+
+
+@pytest.fixture
+def complete():
+    """Gives a frame the columns and dtypes of its table; what it lacks is 0, nan or ""."""
+    nothing = {"str": "", "int64": 0, "float64": np.nan, "float32": np.nan}
+
+    def completed(table, frame: pd.DataFrame) -> pd.DataFrame:
+        missing = {
+            column.name: nothing[column.dtype]
+            for column in table.columns
+            if column.name not in frame
+        }
+        return frame.assign(**missing).astype(table.dtypes)[table.names]
+
+    return completed
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes frames to parquet files and gives their paths."""
+
+    def write_frames(*frames: pd.DataFrame) -> list:
+        paths = [tmp_path / f"table_{i}.parquet" for i in range(len(frames))]
+        for frame, path in zip(frames, paths, strict=True):
+            frame.to_parquet(path)
+        return paths
+
+    return write_frames

@@ -30,7 +30,6 @@ import tensorflow as tf
 
 from metarl.adaptation import adapt, trajectory_gradients
 from metarl.audit.exact import ExactAudit, compositions, log_multinomial, samples
-from metarl.audit.iterations import iterations_to
 from metarl.audit.problems import FiniteProblem, problem
 from metarl.audit.settings import ConvergenceSettings
 from metarl.errors import InputError
@@ -39,7 +38,9 @@ from metarl.estimators.algebra import inner_chain
 from metarl.objectives import clipped_gradient
 from metarl.progress import Progress
 from metarl.randomness import generator
-from metarl.storage import require_writable, write_parquet
+from metarl.results.iterations import iterations_to
+from metarl.results.writer import write_table
+from metarl.storage import require_writable
 from metarl.trajectories import Trajectories
 
 PER_OCTAVE = 4  # evaluated iterations in each doubling: k is known to a factor of 1.19
@@ -47,18 +48,6 @@ CHUNK = 64  # iterations a compiled call
 ROWS = 8192  # parameters x compositions of an exact gradient: bounds memory, and is one compilation
 MOST_COMPOSITIONS = 20_000  # each is evaluated for every run at every evaluated iteration
 NO_DRAW = 2.0  # a uniform number that no trajectory takes: fills up draws to one static shape
-COLUMNS = (
-    "problem",
-    "estimator",
-    "sample_size",
-    "epsilon",
-    "seed",
-    "iteration",
-    "step_size",
-    "squared_gradient_norm",
-    "variance",
-    "squared_bias",
-)
 
 
 def evaluated_iterations(iterations: int) -> np.ndarray:
@@ -276,10 +265,7 @@ def converge(settings: ConvergenceSettings, output: Path) -> None:
 
     Args:
       settings: problem, estimators, sample sizes, step sizes, levels, seeds, iterations, ridge.
-      output: parquet file with COLUMNS. seed: of a reported run; step_size: chosen for this
-        estimator, N and epsilon; squared_gradient_norm: ||grad F||^2. variance, squared_bias: of
-        the estimator at theta_0, exact, the same in all rows of an estimator and N, for
-        `metarl.audit.iterations.predicted_iterations`.
+      output: parquet file of `columns.CONVERGENCE`.
 
     Raises:
       InputError: an unknown name, or a problem or N that cannot be run; nothing is written.
@@ -313,7 +299,7 @@ def converge(settings: ConvergenceSettings, output: Path) -> None:
                 }
                 frames.append(pd.DataFrame(columns))
             progress.advance(f"{finite.name}, {entry.name}, N = {size}")
-    write_parquet(pd.concat(frames, ignore_index=True)[list(COLUMNS)], output)
+    write_table(columns.CONVERGENCE, pd.concat(frames, ignore_index=True), output)
 
 
 def require_experiment(finite: FiniteProblem, sample_sizes: Sequence[int]) -> None:

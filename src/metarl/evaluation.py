@@ -13,9 +13,11 @@ import pandas as pd
 from metarl.estimators import estimator
 from metarl.policy_files import load_policy
 from metarl.randomness import generator
+from metarl.results import columns
+from metarl.results.writer import write_table
 from metarl.rollouts import Rollout, make_sampler
 from metarl.settings import TrainingSettings, require
-from metarl.storage import require_writable, write_parquet
+from metarl.storage import require_writable
 from metarl.training.iteration import adaptation_chain, compiled_adaptation
 
 PATHS = 3  # trajectories of a task whose paths are kept
@@ -51,12 +53,12 @@ def path_table(positions: np.ndarray, rollout: Rollout, tasks: np.ndarray) -> pd
     count, rows, horizon = rollout.mask.shape
     by_trajectory = positions.reshape(horizon, count, rows, -1).transpose(1, 2, 0, 3)
     task, trajectory, step = np.nonzero(rollout.mask[:, :PATHS])
-    columns = {"task": task}
-    columns |= {f"task_{index}": value[task] for index, value in enumerate(tasks.T)}
-    columns |= {"trajectory": trajectory, "step": step + 1}
+    values = {"task": task}
+    values |= {f"task_{index}": numbers[task] for index, numbers in enumerate(tasks.T)}
+    values |= {"trajectory": trajectory, "step": step + 1}
     points = by_trajectory[task, trajectory, step].astype(np.float32)
-    columns |= dict(zip(("x", "y"), points.T, strict=False))
-    return pd.DataFrame(columns)
+    values |= dict(zip(("x", "y"), points.T, strict=False))
+    return pd.DataFrame(values)
 
 
 def evaluate(
@@ -128,11 +130,12 @@ def evaluate(
         file=sys.stderr,
     )
     if paths:
-        tables = [
+        traces = [
             path_table(np.array(positions), rollout, drawn).assign(**run, inner_step=step)
             for step, (positions, rollout) in enumerate(
                 zip(sampler.environment.rollouts, rollouts, strict=True)
             )
         ]
-        write_parquet(pd.concat(tables), paths)
-    write_parquet(frame, output)
+        shape = (drawn.shape[1], sampler.environment.rollouts[0][0].shape[-1])
+        write_table(columns.paths(*shape), pd.concat(traces), paths)
+    write_table(columns.EVALUATION, frame, output)

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from metarl.errors import InputError
-from metarl.results import tables
+from metarl.results import columns, tables
+from metarl.results.writer import write_table
 from metarl.settings import require
 from metarl.storage import require_writable, unpack_arrays, write_parquet, write_text
 
@@ -51,21 +52,20 @@ def archive(
       InputError: a file that is missing or damaged, files of several environments, of different seeds, or another number of
         published numbers than one an inner step.
     """
-    returns = tables.read_some(tables.EVALUATION, evaluations)
-    tables.read_some(tables.TRAINING, curves)
-    training = pd.concat([pd.read_parquet(path) for path in curves], ignore_index=True)
-    positions = tables.read_some(tables.PATHS, [paths])
+    returns = tables.read_some(columns.EVALUATION, evaluations)
+    training = tables.read_some(columns.TRAINING, curves)
+    positions = tables.read_some(columns.paths(task_size=1, position_size=1), [paths])
     settings = [unpack_arrays(path)[1] for path in policies]
     names = sorted(
-        {str(each.get("environment")) for each in settings}
+        {str(of_run.get("environment")) for of_run in settings}
         | {*returns["environment"], *training["environment"], *positions["environment"]}
     )
     require(len(names) == 1, "the files' environment", ", ".join(names), "files of one environment")
-    seeds = {each.get("seed") for each in settings}
-    for kind, found in (("evaluations", returns["seed"]), ("curves", training["seed"])):
-        require(
-            set(found) == seeds, f"the {kind}' seeds", sorted(set(found)), f"those of the policies, {seeds}",
-        )  # fmt: skip
+    seeds = {of_run.get("seed") for of_run in settings}
+    for kind, frame in (("evaluations", returns), ("curves", training)):
+        given = set(frame["seed"])
+        allowed = f"those of the policies, {seeds}"
+        require(given == seeds, f"the {kind}' seeds", sorted(given), allowed)
     steps = int(returns["inner_step"].max()) + 1
     for name, numbers in (
         ("published_returns", published_returns),
@@ -88,8 +88,8 @@ def archive(
     step = returns["inner_step"].to_numpy()
     returns["published_return"] = np.asarray(published_returns)[step]
     returns["published_deviation"] = np.asarray(published_deviations)[step]
-    write_parquet(returns, files["_returns.parquet"])
-    write_parquet(training, files["_curves.parquet"])
+    write_table(columns.PUBLISHED, returns, files["_returns.parquet"])
+    write_table(columns.TRAINING, training, files["_curves.parquet"])
     write_parquet(pd.read_parquet(paths), files["_paths.parquet"])
     write_text(json.dumps(described, indent=2) + "\n", files[".json"])
 

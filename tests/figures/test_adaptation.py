@@ -5,7 +5,7 @@ from metarl.figures import adaptation
 
 
 def draw_panels(paths):
-    figure = adaptation.draw(paths)
+    figure = adaptation.draw(paths, 0.95)
     return figure, {axis.get_title(): axis for axis in figure.axes}
 
 

@@ -9,7 +9,7 @@ def test_error_of_the_mean_over_tasks(audit_frame, write):
     figure = budget.draw(write(audit_frame))
     first = figure.axes[0]
     (line,) = [
-        each for each in first.get_lines() if each.get_color() == style.ESTIMATORS["maml"].colour
+        line for line in first.get_lines() if line.get_color() == style.ESTIMATORS["maml"].colour
     ]
     sizes = np.array([4, 8, 16, 32, 64])
     np.testing.assert_allclose(line.get_xdata(), sizes)

@@ -7,7 +7,7 @@ from metarl.figures import convergence, style
 
 
 def test_curves_and_iterations(convergence_frame, write):
-    figure = convergence.draw(write(convergence_frame))
+    figure = convergence.draw(write(convergence_frame), 0.95)
     small, large, needed = figure.axes
     colour = style.ESTIMATORS["unbiased"].colour
     (curve,) = [line for line in small.get_lines() if line.get_color() == colour]
@@ -23,7 +23,7 @@ def test_curves_and_iterations(convergence_frame, write):
 
 
 def test_an_estimator_that_never_gets_there_has_an_open_marker(convergence_frame, write):
-    needed = convergence.draw(write(convergence_frame)).axes[-1]
+    needed = convergence.draw(write(convergence_frame), 0.95).axes[-1]
     hollow = [line for line in needed.get_lines() if line.get_fillstyle() == "none"]
     heights = np.concatenate([line.get_ydata() for line in hollow])
     assert heights == pytest.approx([32.0, 32.0])

@@ -9,14 +9,14 @@ from metarl.figures import estimator_matrix
 
 def test_numbers_and_table(audit_frame, sampled_frame, write, tmp_path):
     paths = write(audit_frame, sampled_frame)
-    found = estimator_matrix.numbers(paths).set_index("estimator")
-    assert list(found.index) == ["lsf", "maml"]
+    rows = estimator_matrix.numbers(paths).set_index("estimator")
+    assert list(rows.index) == ["lsf", "maml"]
     minus = "\N{MINUS SIGN}"
-    assert found.loc["lsf", "bias slope"] == f"{minus}1.00"
-    assert found.loc["maml", "bias slope"] == "+0.00"
-    assert found.loc["maml", "variance slope"] == f"{minus}1.00"
-    assert found.loc["maml", "A, trained, N = 16"] == "0.50"
-    assert not any("random" in column for column in found)
+    assert rows.loc["lsf", "bias slope"] == f"{minus}1.00"
+    assert rows.loc["maml", "bias slope"] == "+0.00"
+    assert rows.loc["maml", "variance slope"] == f"{minus}1.00"
+    assert rows.loc["maml", "A, trained, N = 16"] == "0.50"
+    assert not any("random" in column for column in rows)
     for stem in ("a", "b"):
         figures.draw("estimator_matrix", paths, tmp_path / stem)
     for suffix in ("svg", "png", "md"):

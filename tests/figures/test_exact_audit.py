@@ -48,6 +48,6 @@ def test_nan_is_neither_zero_nor_fitted(audit_frame, write):
 
 
 def test_ones_own_estimator_is_called_by_its_function(audit_frame, write):
-    audit_frame["estimator"] = audit_frame["estimator"].replace("maml", "package.module:mine")
+    audit_frame["estimator"] = audit_frame["estimator"].replace("maml", "package.module:function")
     axis = panels(exact_audit.draw(write(audit_frame)))["chain: variance"]
-    assert legend_texts(axis)[3] == "mine: \N{MINUS SIGN}1.00"
+    assert legend_texts(axis)[3] == "function: \N{MINUS SIGN}1.00"

@@ -1,12 +1,16 @@
 """What holds for every figure."""
 
 import importlib
+import inspect
 import struct
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib
+import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.text import Text
 
@@ -14,12 +18,17 @@ from metarl import figures
 from metarl.errors import InputError
 from metarl.figures import style
 
+REPORT = Path(__file__).parents[2] / "workflow" / "report"
 MATRIX = "estimator_matrix"  # of two kinds of tables: test_estimator_matrix.py
 every_figure = pytest.mark.parametrize("name", [name for name in figures.NAMES if name != MATRIX])
 
 
+INTERVALS = {figure.name: figure.intervals for figure in figures.FIGURES}
+
+
 def draw(name, paths):
-    figure = importlib.import_module(f"metarl.figures.{name}").draw(paths)
+    confidence = (0.95,) if INTERVALS[name] else ()
+    figure = importlib.import_module(f"metarl.figures.{name}").draw(paths, *confidence)
     with style.context():
         figure.draw_without_rendering()  # computes the layout
     return figure
@@ -39,7 +48,7 @@ def test_pictures_are_valid_and_the_same_bytes_whatever_the_users_settings(
     assert ElementTree.parse(tmp_path / "v1.5.svg").getroot().tag.endswith("svg")
     width = struct.unpack(">I", (tmp_path / "v1.5.png").read_bytes()[16:20])[0]
     widths = style.DOUBLE_COLUMN, style.SINGLE_COLUMN
-    assert width in [round(each * style.SETTINGS["savefig.dpi"]) for each in widths]
+    assert width in [round(inches * style.SETTINGS["savefig.dpi"]) for inches in widths]
 
 
 @every_figure
@@ -85,6 +94,39 @@ def test_nothing_is_written_on_bad_input(name, tables_of, write, tmp_path):
     with pytest.raises(InputError, match="no column"):
         figures.draw(name, paths, tmp_path / "picture")
     assert not list(tmp_path.glob("picture*"))
+
+
+def test_every_figure_has_a_module_and_a_caption_and_no_caption_is_left_over():
+    captions = {path.stem for path in REPORT.glob("*.rst")} - {"claims", "workflow"}
+    assert captions == set(figures.NAMES)
+    for figure in figures.FIGURES:
+        module = importlib.import_module(f"metarl.figures.{figure.name}")
+        assert hasattr(module, "table") == figure.table
+        assert ("confidence" in inspect.signature(module.draw).parameters) == figure.intervals
+
+
+@pytest.mark.parametrize("name", ["learning_curves", "adaptation", "sample_sizes"])
+def test_less_confidence_draws_shorter_intervals(name, tables_of, write):
+    """Of five seeds, so that an interval is not just their range."""
+    frame = tables_of[name]
+    more = frame[frame["seed"] < 2].assign(seed=lambda rows: rows["seed"] + 3)
+    more = more.assign(mean_return=more["mean_return"] + 0.4)
+    paths = write(pd.concat([frame, more]))
+    module = importlib.import_module(f"metarl.figures.{name}")
+
+    def heights(confidence: float) -> np.ndarray:
+        axes = module.draw(paths, confidence).axes
+        collections = [one for axis in axes for one in axis.collections]
+        ends = [path.vertices[:, 1] for one in collections for path in one.get_paths()]
+        return np.array([np.ptp(y) for y in ends])
+
+    wide, narrow = heights(0.95), heights(0.5)
+    assert (narrow <= wide).all() and narrow.sum() < 0.8 * wide.sum()
+
+
+def test_confidence_is_a_probability(tmp_path):
+    with pytest.raises(InputError, match="confidence is 95: give a number between 0 and 1"):
+        figures.draw("adaptation", [], tmp_path / "picture", 95)
 
 
 def test_unknown_name(tmp_path):

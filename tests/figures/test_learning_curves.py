@@ -5,7 +5,7 @@ from metarl.figures import learning_curves
 
 
 def draw_panels(paths):
-    figure = learning_curves.draw(paths)
+    figure = learning_curves.draw(paths, 0.95)
     return figure, {axis.get_title(): axis for axis in figure.axes}
 
 

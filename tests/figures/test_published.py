@@ -19,9 +19,8 @@ def test_returns_stand_beside_published_ones(published_frame, write):
 
 def test_paths_begin_at_the_origin_and_goals_are_stars(paths_frame, write):
     figure = point_paths.draw(write(paths_frame[paths_frame["environment"] == "PointGoal"]))
-    assert [axis.get_title() for axis in figure.axes] == [
-        "before adaptation", "after 1 inner step", "after 2 inner steps", "after 3 inner steps",
-    ]  # fmt: skip
+    after = [f"after {count}" for count in ("1 inner step", "2 inner steps", "3 inner steps")]
+    assert [axis.get_title() for axis in figure.axes] == ["before adaptation", *after]
     lines = figure.axes[2].get_lines()
     paths = [line for line in lines if line.get_marker() != "*"]
     assert len(paths) == 4  # one seed's: two tasks, two trajectories

@@ -15,11 +15,11 @@ def test_order_and_looks_do_not_depend_on_what_else_is_drawn():
 
 
 def test_unknown_estimators_come_last_and_look_like_none_of_the_known():
-    found = style.looks(["mine:b", "lsf", "mine:a"])
-    assert list(found) == ["lsf", "mine:a", "mine:b"]
+    looks = style.looks(["package:b", "lsf", "package:a"])
+    assert list(looks) == ["lsf", "package:a", "package:b"]
     known = {look.marker for look in style.ESTIMATORS.values()}
-    assert found["mine:a"].marker not in known
-    assert found["mine:a"] != found["mine:b"]
+    assert looks["package:a"].marker not in known
+    assert looks["package:a"] != looks["package:b"]
 
 
 def test_every_look_differs_in_marker_and_in_colour():
@@ -34,10 +34,10 @@ def test_every_look_differs_in_marker_and_in_colour():
 
 def test_algorithms_of_one_estimator_share_its_colour_and_differ_in_fill():
     frame = pd.DataFrame({"algorithm": ["b", "a", "c"], "estimator": ["maml", "maml", "unbiased"]})
-    found = style.algorithm_looks(frame)
-    assert list(found) == ["c", "a", "b"]
-    assert found["a"].colour == found["b"].colour == style.ESTIMATORS["maml"].colour
-    assert found["a"].fill != found["b"].fill
+    looks = style.algorithm_looks(frame)
+    assert list(looks) == ["c", "a", "b"]
+    assert looks["a"].colour == looks["b"].colour == style.ESTIMATORS["maml"].colour
+    assert looks["a"].fill != looks["b"].fill
 
 
 def test_settings_leave_no_trace():

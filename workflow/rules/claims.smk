@@ -2,7 +2,7 @@
 rule judge_claims:
     input:
         sources("metarl.claims"),
-        audit=JUDGED_TABLES,
+        exact=JUDGED_TABLES,
         sampled=SAMPLED_TABLES,
         convergence=CONVERGENCE_TABLES,
         training=TRAINING_TABLES,
@@ -23,7 +23,7 @@ rule judge_claims:
         criteria=json.dumps(config["claims"]),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "metarl claims --criteria {params.criteria:q} --audit {input.audit} --sampled {input.sampled}"
+        "metarl claims --criteria {params.criteria:q} --exact {input.exact} --sampled {input.sampled}"
         " --convergence {input.convergence} --training {input.training} --study {input.study}"
         " --evaluation {input.evaluation} --published {input.published}"
         " --output {params.folder} > {log} 2>&1"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from snakemake.logging import logger
 
+from metarl import figures
 from metarl.configuration import check_configuration
 from metarl.errors import InputError
-from metarl.figures import NAMES
 from metarl.sources import environment_module, sources
 
 try:
@@ -28,7 +28,8 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 # What is kept of the runs with published settings: part of the repository, whatever the scale.
 ARCHIVE = "paper_figures/published"
 ARCHIVED_RETURNS = sorted(map(str, Path(ARCHIVE).glob("*_returns.parquet")))
-ARCHIVED_RUNS = sorted(map(str, Path(ARCHIVE).glob("HalfCheetah*_paths.parquet")))
+ARCHIVED_POINTS = sorted(map(str, Path(ARCHIVE).glob("PointGoal*_paths.parquet")))
+ARCHIVED_TORSOS = sorted(map(str, Path(ARCHIVE).glob("HalfCheetah*_paths.parquet")))
 PUBLISHED = config["published"]
 
 EXACT = config["audit"]["exact"]

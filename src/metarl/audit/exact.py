@@ -19,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 from scipy.special import gammaln
 
@@ -32,8 +31,10 @@ from metarl.estimators.algebra import inner_chain
 from metarl.objectives import clipped_gradient
 from metarl.policies import log_prob
 from metarl.progress import Progress
+from metarl.results import columns
+from metarl.results.writer import write_table
 from metarl.settings import InnerSettings
-from metarl.storage import require_writable, write_parquet
+from metarl.storage import require_writable
 from metarl.trajectories import Trajectories, step_scale
 
 CHUNK = 8192  # compositions a compiled call: bounds memory, and one shape means one compilation
@@ -213,6 +214,7 @@ class ExactAudit:
                     "relative_bias": bias / np.linalg.norm(truth),
                     "variance": probabilities @ np.square(estimates - mean).sum(axis=1),
                     "gradient_norm": np.linalg.norm(truth),
+                    "counterpart": entry.counterpart,
                 }
             )
         return rows
@@ -279,4 +281,4 @@ def audit(settings: ExactSettings, output: Path) -> None:
     for sample_size in sample_sizes:
         rows += exact.run(sample_size)
         progress.advance(f"{finite.name}, N = {sample_size}")
-    write_parquet(pd.DataFrame(rows), output)
+    write_table(columns.EXACT, rows, output)

@@ -268,7 +268,7 @@ class Run:
         return gradients, sizes.numpy()[:replicates]
 
     def rows(self, problem: str, number: int, sample_size: int) -> list[dict]:
-        """The rows of `sampled.COLUMNS` at one instance and N.
+        """The rows of `columns.SAMPLED` at one instance and N.
 
         Raises:
           RunError: an estimate is not finite.
@@ -299,7 +299,7 @@ def audit(settings: MonteCarloSettings, checkpoint_folder: Path, output: Path) -
         confidence.
       checkpoint_folder: where finished instances and N are kept; an audit that was interrupted goes
         on from there.
-      output: parquet file with `sampled.COLUMNS`; effective_sample_size is that of leave_one_out's
+      output: parquet file with `columns.SAMPLED`; effective_sample_size is that of leave_one_out's
         importance weights, at most outer_sample_size, the smallest over left-out trajectories,
         averaged over replicates.
 

@@ -255,7 +255,7 @@ class Audit:
         return gradients, sizes.numpy()
 
     def rows(self, problem: str, sample_size: int) -> list[dict]:
-        """The rows of `sampled.COLUMNS` at N = `sample_size`.
+        """The rows of `columns.SAMPLED` at N = `sample_size`.
 
         Raises:
           RunError: an estimate is not finite.
@@ -300,7 +300,7 @@ def audit(
       settings: policy, estimators, sample sizes, replicates, batch sizes, seed, confidence.
       checkpoint_folder: where finished N are kept; an audit that was interrupted goes on from
         there.
-      output: parquet file with `sampled.COLUMNS`; effective_sample_size is that of leave_one_out's
+      output: parquet file with `columns.SAMPLED`; effective_sample_size is that of leave_one_out's
         importance weights at the last step, at most outer_sample_size, the smallest over left-out
         trajectories, averaged over tasks and some replicates. Where it is too small to trust, bias
         and cosine are masked (nan), with a warning in the log.

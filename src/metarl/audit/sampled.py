@@ -23,51 +23,26 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from metarl import checkpoints
 from metarl.errors import RunError
 from metarl.progress import Progress
-from metarl.storage import write_parquet
+from metarl.results import columns
+from metarl.results.statistics import percentile_interval, resampled_counts
+from metarl.results.writer import write_table
 
 REFERENCE = "leave_one_out"
 LINEARIZED = "lsf"
 RESAMPLES = 1000
-MINIMUM_SHARE = (
-    0.1  # of the outer batch, below which the reference's importance weights have degenerated
-)
-KEYS = ("level", "problem", "estimator", "sample_size", "replicates", "outer_sample_size")
-MEASURES = (
-    "squared_bias",
-    "relative_bias",
-    "variance",
-    "inner_variance",
-    "outer_variance",
-    "relative_standard_deviation",
-    "cosine",
-)
-STATISTICS = (
-    *(f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")),
-    "gradient_norm",
-    "difference_to_lsf",
-)
-COLUMNS = (*KEYS, *STATISTICS, "effective_sample_size", "confidence")
+# of the outer batch, below which the reference's importance weights have degenerated
+MINIMUM_SHARE = 0.1
 
 
 def gram(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """All products first_r . second_s, [R, R], of vectors [R, P]."""
     # TensorFlow's kernel rather than BLAS: its bits do not depend on the number of threads.
     return tf.matmul(first, second, transpose_b=True).numpy()
-
-
-def resampled_counts(generator: np.random.Generator, replicates: int) -> np.ndarray:
-    """How often each draw takes each replicate, [1 + RESAMPLES, R].
-
-    The first row takes each once: the estimate.
-    """
-    draws = generator.multinomial(replicates, np.full(replicates, 1 / replicates), RESAMPLES)
-    return np.concatenate([np.ones((1, replicates)), draws])
 
 
 def resampled_mean(terms: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -108,10 +83,10 @@ def measures(
     Args:
       estimates: g_hat [2, R, P], for two outer batches a replicate.
       reference: the unbiased reference's, on the same samples.
-      counts: [B, R], see `resampled_counts`.
+      counts: [B, R], see `metarl.results.statistics.resampled_counts`.
 
     Returns:
-      [B] for each of MEASURES. squared_bias = ||E[g_hat - reference]||^2, which may be negative;
+      [B] for each of `columns.MEASURES`. squared_bias = ||E[g_hat - reference]||^2, which may be negative;
       relative_bias, its root over ||E reference||; variance of g_hat with one outer batch =
       inner_variance + outer_variance; relative_standard_deviation = variance^(1/2) / ||E g_hat||;
       cosine of E g_hat and E reference.
@@ -137,13 +112,6 @@ def measures(
     }
 
 
-def interval(draws: np.ndarray, confidence: float) -> tuple[float, float]:
-    """The percentile interval; nan where some draw has no value."""
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return float(low), float(high)
-
-
 def relative_difference(estimates: np.ndarray, others: np.ndarray) -> float:
     """The mean of ||a - b|| / ||b|| over the vectors a, b of [..., P]."""
     distances = np.sqrt(np.sum((estimates - others) ** 2, axis=-1))
@@ -163,12 +131,12 @@ def summarize(
       confidence: of the intervals.
 
     Returns:
-      STATISTICS of every estimator: MEASURES with the ends _low and _high of their intervals;
+      Of every estimator: `columns.MEASURES` with the ends _low and _high of their intervals;
       gradient_norm, that of the reference; difference_to_lsf, see `relative_difference`. Bias and
       cosine of the reference itself are nan: they are not measured.
     """
     reference = gradients[REFERENCE]
-    counts = resampled_counts(generator, reference.shape[1])
+    counts = resampled_counts(generator, reference.shape[1], RESAMPLES)
     center = reference.mean(axis=0)
     norm = float(root(product_of_means(gram(center, center), counts[:1]))[0])
     summary = {}
@@ -177,7 +145,7 @@ def summarize(
         for measure, draws in measures(estimates, reference, counts).items():
             if name == REFERENCE and measure in ("squared_bias", "relative_bias", "cosine"):
                 draws = np.full_like(draws, np.nan)
-            low, high = interval(draws[1:], confidence)
+            low, high = map(float, percentile_interval(draws[1:], confidence))
             row |= {measure: float(draws[0]), f"{measure}_low": low, f"{measure}_high": high}
         difference = relative_difference(estimates, gradients[LINEARIZED])
         summary[name] = row | {"gradient_norm": norm, "difference_to_lsf": difference}
@@ -192,13 +160,13 @@ def rows(
     generator: np.random.Generator,
     confidence: float,
 ) -> list[dict]:
-    """One row of COLUMNS an estimator, at one N.
+    """One row of `columns.SAMPLED` an estimator, at one N.
 
     Where the reference's importance weights have degenerated, whatever compares with it is masked:
     nan.
 
     Args:
-      keys: KEYS but for the estimator.
+      keys: level, problem, sample_size, replicates, outer_sample_size.
       estimators: those to report.
       gradients: see `summarize`.
       effective_sample_size: of leave_one_out's importance weights, at most outer_sample_size.
@@ -223,9 +191,9 @@ def rows(
             "too small to trust, bias and cosine are masked",
             file=sys.stderr,
         )
-        masked = [c for c in STATISTICS if c.startswith(("squared_b", "relative_b", "cos"))]
+        compared = ("squared_bias", "relative_bias", "cosine", "gradient_norm")
         for row in summary.values():
-            row |= dict.fromkeys([*masked, "gradient_norm"], np.nan)
+            row |= {name: np.nan for name in row if name.startswith(compared)}
     return [
         {
             **keys,
@@ -254,7 +222,7 @@ def audit_units(
       measure: from a unit to its rows.
       checkpoint: file of the finished units' rows.
       described: all that the numbers depend on but for the code.
-      output: parquet file with COLUMNS.
+      output: parquet file of `columns.SAMPLED`.
     """
     restored = checkpoints.load(checkpoint)
     finished = [] if restored is None else restored[1]
@@ -264,4 +232,4 @@ def audit_units(
         finished += measure(*unit)
         checkpoints.save(checkpoint, {"done": np.array(done)}, finished, described)
         progress.advance(f"{unit[0]}, N = {unit[-1]}")
-    write_parquet(pd.DataFrame(finished, columns=COLUMNS), output)
+    write_table(columns.SAMPLED, finished, output)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metarl.errors import InputError
+from metarl.results.columns import CONFIDENCE
 from metarl.settings import require, require_list, require_seed
 
 POINTS = ("initial", "trained")
@@ -47,7 +48,7 @@ class SampledSettings(AuditSettings):
     """Trajectories of each outer batch (and task), the same for every N."""
     seed: int = 0
     """Seed of all random streams; a random MDP is its number, whatever the seed."""
-    confidence: float = 0.95
+    confidence: float = CONFIDENCE
     """Probability content of the intervals."""
 
     def __post_init__(self):

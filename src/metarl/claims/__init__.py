@@ -1,43 +1,50 @@
 """Claims: what the paper says and what we add, each held against evidence by a declared criterion.
 
-Reads audits, convergence experiments, training runs and evaluations; writes claims.md, to read, and claims.json, to
-compute with. The criteria are declared in the workflow's configuration before anything is measured;
-claims.json carries their hash.
+Reads audits, convergence experiments, training runs and evaluations; writes claims.md, to read, and
+claims.json, to compute with. The criteria are declared in the workflow's configuration before
+anything is measured; claims.json carries their hash. A claim stands in the module of its level,
+beside what it measures.
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metarl.claims import page
-from metarl.claims.catalogue import CLAIMS, Claim
-from metarl.claims.measurements import Evidence
+from metarl.claims import convergence, exact, page, published, sampled, training
+from metarl.claims.criteria import read_criteria
+from metarl.claims.model import Claim, Evidence
 from metarl.errors import InputError, RunError
-from metarl.results import tables
+from metarl.results import columns, tables
 from metarl.storage import write_text
 
-CRITERIA = (
-    "confidence",
-    "variance_slope_unbiased_min",
-    "variance_slope_unbiased_max",
-    "lsf_bias_slope_max",
-    "lsf_variance_slope_max",
-    "leave_one_out_relative_bias_max",
-    "leave_one_out_variance_slope_max",
-    "baseline_variance_slope_max",
-    "practical_variance_slope_max",
-    "convergence_slope_difference_min",
-    "published_deviations_below_max",
+CLAIMS: tuple[Callable[[Evidence], Claim], ...] = (  # in the order of the page
+    exact.unbiased_variance,
+    *map(sampled.unbiased_variance, sampled.LEVELS),
+    exact.lsf_bias,
+    exact.lsf_variance,
+    *map(sampled.lsf_variance, sampled.LEVELS),
+    exact.practical_variants,
+    *map(sampled.practical_variants, sampled.LEVELS),
+    training.practical_estimates_train_better,
+    training.probable_improvement,
+    convergence.better_dependence_on_sample_size,
+    exact.leave_one_out,
+    exact.lsf_bias_is_sharper,
+    exact.baseline,
+    training.gain_by_sample_size,
+    training.adaptation_pays,
+    sampled.dice_over_lvc,
+    *map(published.reaches_published_returns, published.PUBLISHED),
+    sampled.negative_controls,
 )
 
 
 @dataclass(frozen=True)
 class Files:
-    """The parquet files that claims rest on; without any of a kind, the claims on them are untested."""
+    """The parquet files that claims rest on; without any of a kind, its claims are untested."""
 
-    audit: Sequence[Path] = ()
+    exact: Sequence[Path] = ()
     sampled: Sequence[Path] = ()
     convergence: Sequence[Path] = ()
     training: Sequence[Path] = ()
@@ -50,40 +57,41 @@ def judge_claims(criteria: Mapping[str, float], files: Files) -> tuple[list[Clai
     """Judges every claim.
 
     Args:
-      criteria: the declared numbers, with exactly the keys CRITERIA.
+      criteria: the declared numbers, see `metarl.claims.criteria.Criteria`.
       files: the evidence.
 
     Raises:
-      InputError: a criterion is missing, unknown or not a number, or a file is missing, unreadable
-        or lacks a column.
+      InputError: a criterion is missing, unknown or not a number, a file is missing, unreadable or
+        does not fit its table, or a sampled audit's intervals have another confidence.
     """
-    check_criteria(criteria)
+    declared = read_criteria(criteria)
+    tables.require_confidence(files.sampled, declared.confidence)
     evidence = Evidence(
-        criteria=criteria,
-        audit=tables.read(tables.AUDIT, files.audit),
-        sampled=tables.read(tables.SAMPLED, files.sampled),
-        convergence=tables.read(tables.CONVERGENCE, files.convergence),
-        training=tables.read(tables.TRAINING, files.training),
-        study=tables.read(tables.TRAINING, files.study),
-        evaluation=tables.read(tables.EVALUATION, files.evaluation),
-        published=tables.read(tables.PUBLISHED, files.published),
+        criteria=declared,
+        exact=tables.read(columns.EXACT, files.exact),
+        sampled=tables.read(columns.SAMPLED, files.sampled),
+        convergence=tables.read(columns.CONVERGENCE, files.convergence),
+        training=tables.read(columns.TRAINING, files.training),
+        study=tables.read(columns.TRAINING, files.study),
+        evaluation=tables.read(columns.EVALUATION, files.evaluation),
+        published=tables.read(columns.PUBLISHED, files.published),
     )
-    return [judge(evidence) for judge in CLAIMS], evidence
+    return [claim(evidence) for claim in CLAIMS], evidence
 
 
 def write_claims(criteria: Mapping[str, float], files: Files, output: Path) -> None:
-    """Judges every claim and writes claims.md and claims.json into the folder `output`, made if missing.
+    """Judges every claim and writes claims.md and claims.json into the folder `output`.
 
     Raises:
       InputError: as `judge_claims`. Nothing is written.
     """
     claims, evidence = judge_claims(criteria, files)
-    write_text(page.to_json(claims, criteria), Path(output) / "claims.json")
+    write_text(page.to_json(claims, evidence.criteria), Path(output) / "claims.json")
     write_text(page.to_markdown(claims, evidence), Path(output) / "claims.md")
 
 
 def check_claims(criteria: Mapping[str, float], files: Files, output: Path) -> None:
-    """Judges every claim and compares with the claims.json in the folder `output`; writes nothing.
+    """Judges every claim and compares with the claims.json in `output`; writes nothing.
 
     Raises:
       InputError: as `judge_claims`, or there is no readable claims.json.
@@ -98,30 +106,14 @@ def check_claims(criteria: Mapping[str, float], files: Files, output: Path) -> N
         raise InputError(
             f"{path} is no claims.json; give the folder that metarl claims wrote"
         ) from error
-    claims, _ = judge_claims(criteria, files)
-    found = {claim.id: claim.verdict for claim in claims}
+    claims, evidence = judge_claims(criteria, files)
+    now = {claim.id: claim.verdict for claim in claims}
     changes = [
-        f"{name}: {verdicts.get(name, 'absent')} -> {found.get(name, 'absent')}"
-        for name in dict.fromkeys([*verdicts, *found])
-        if verdicts.get(name) != found.get(name)
+        f"{name}: {verdicts.get(name, 'absent')} -> {now.get(name, 'absent')}"
+        for name in dict.fromkeys([*verdicts, *now])
+        if verdicts.get(name) != now.get(name)
     ]
-    if digest != page.hash_criteria(criteria):
+    if digest != page.hash_criteria(evidence.criteria):
         changes.append("the criteria were changed")
     if changes:
         raise RunError(f"not as in {path}: {'; '.join(changes)}")
-
-
-def check_criteria(criteria: Mapping[str, float]) -> None:
-    """Raises InputError unless `criteria` maps exactly CRITERIA to finite numbers."""
-    wrong = sorted(set(CRITERIA) ^ set(criteria))
-    if wrong:
-        kind = "missing" if wrong[0] in CRITERIA else "unknown"
-        raise InputError(f"criterion {wrong[0]} is {kind}: give exactly {', '.join(CRITERIA)}")
-    for name, value in criteria.items():
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):
-            raise InputError(f"criterion {name} is {value!r}: give a finite number")
-    if not 0 < criteria["confidence"] < 1:
-        raise InputError(
-            f"criterion confidence is {criteria['confidence']}: give a number between 0 and 1"
-        )

@@ -3,22 +3,23 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 
-from metarl.claims.catalogue import Claim
-from metarl.claims.measurements import Evidence, Measurement
+from metarl.claims.criteria import Criteria
+from metarl.claims.model import Claim, Evidence, Measurement
 from metarl.results import rates
 
 
-def hash_criteria(criteria: Mapping[str, float]) -> str:
+def hash_criteria(criteria: Criteria) -> str:
     """SHA-256 of the criteria as JSON with sorted keys: shows whether one of them was moved."""
-    return hashlib.sha256(json.dumps(dict(criteria), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(asdict(criteria), sort_keys=True).encode()).hexdigest()
 
 
-def to_json(claims: Sequence[Claim], criteria: Mapping[str, float]) -> str:
+def to_json(claims: Sequence[Claim], criteria: Criteria) -> str:
     """The content of claims.json; null stands for a number that does not exist."""
     content = {
-        "criteria": dict(criteria),
+        "criteria": asdict(criteria),
         "criteria_sha256": hash_criteria(criteria),
         "claims": [_claim_to_dict(claim) for claim in claims],
     }
@@ -35,7 +36,7 @@ def _claim_to_dict(claim: Claim) -> dict:
         "criterion": claim.criterion,
         "verdict": claim.verdict,
         "measured": claim.measured,
-        "measurements": [_measurement_to_dict(each) for each in claim.measurements],
+        "measurements": [_measurement_to_dict(one) for one in claim.measurements],
         "figure": claim.figure,
         "commands": list(claim.commands),
         "remarks": list(claim.remarks),
@@ -60,7 +61,7 @@ def _measurement_to_dict(measurement: Measurement) -> dict:
 
 def to_markdown(claims: Sequence[Claim], evidence: Evidence) -> str:
     """The content of claims.md: a table of verdicts, how to read it, each claim in detail."""
-    confidence = evidence.criteria["confidence"]
+    confidence = evidence.criteria.confidence
     lines = [
         "# Claims",
         "",
@@ -98,8 +99,8 @@ def _describe(evidence: Evidence) -> str:
     return (
         "The paper is Tang, *Biased Gradient Estimate with Drastic Variance Reduction for Meta"
         " Reinforcement Learning*, ICML 2022; N is the number of inner-loop trajectories of a task."
-        f" The verdicts rest on exact audits of {_count(len(evidence.problems), 'problem')}, sampled audits of"
-        f" {_count(evidence.sampled['problem'].nunique(), 'problem')}, SGD on"
+        f" The verdicts rest on exact audits of {_count(len(evidence.problems), 'problem')},"
+        f" sampled audits of {_count(evidence.sampled['problem'].nunique(), 'problem')}, SGD on"
         f" {_count(evidence.convergence['problem'].nunique(), 'problem')} and on"
         f" {_count(runs, 'training run')}" + (f" ({scale})." if runs else ".")
     )
@@ -116,8 +117,8 @@ def _how_to_read(evidence: Evidence) -> list[str]:
     )
     slopes = (
         f"A slope is that of a straight line on log-log axes, over the last {rates.OCTAVES} octaves"
-        " of N. In exact audits the slope itself is judged, and its interval says how straight the line is; in sampled audits"
-        " the interval is that of the noise, and is what is judged."
+        " of N. In exact audits the slope itself is judged, and its interval says how straight the"
+        " line is; in sampled audits the interval is that of the noise, and is what is judged."
     )
     returns = (
         "Intervals of returns are percentile bootstrap intervals over seeds. With three seeds such"
@@ -163,15 +164,15 @@ def _details(claim: Claim, confidence: float) -> list[str]:
         ]
         rows = [
             [
-                each.place,
-                each.subject,
-                each.quantity,
-                each.number,
-                each.interval,
-                each.outcome,
-                each.note,
+                one.place,
+                one.subject,
+                one.quantity,
+                one.number,
+                one.interval,
+                one.outcome,
+                one.note,
             ]
-            for each in claim.measurements
+            for one in claim.measurements
         ]
         lines += ["", *_table(heads, rows)]
     if claim.commands:

@@ -16,6 +16,7 @@ from metarl.audit.settings import (
 )
 from metarl.errors import InputError, RunError
 from metarl.figures import NAMES
+from metarl.results.columns import CONFIDENCE
 from metarl.settings import TrainingSettings, require
 
 
@@ -248,11 +249,13 @@ class Figure(Command):
     """Parquet files that the figure shows: see the module of its name in metarl.figures."""
     output: Path
     """The pictures' path without ending."""
+    confidence: float = CONFIDENCE
+    """Of intervals, where the figure shows any."""
 
     def run(self) -> None:
         from metarl.figures import draw
 
-        draw(self.name, self.inputs, self.output)
+        draw(self.name, self.inputs, self.output, self.confidence)
 
 
 @dataclass(frozen=True)
@@ -265,7 +268,7 @@ class Claims(Command):
     """The criteria as a JSON object, as declared in the configuration."""
     output: Path
     """Folder of claims.md and claims.json."""
-    audit: tuple[Path, ...] = ()
+    exact: tuple[Path, ...] = ()
     """Parquet files of `audit exact`."""
     sampled: tuple[Path, ...] = ()
     """Parquet files of `audit monte-carlo` and `audit mujoco`."""

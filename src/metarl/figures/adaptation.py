@@ -1,7 +1,7 @@
 """Return on held-out tasks against the number of inner steps, one panel an environment.
 
 A point is the interquartile mean over seeds of the mean return over the held-out tasks, its bar a
-95% bootstrap interval over seeds (none below three seeds). Points of one inner step are spread a
+bootstrap interval over seeds (none below three seeds). Points of one inner step are spread a
 little sideways, so that bars do not hide each other. A line breaks off, with a cross, where a
 seed's return is not finite.
 """
@@ -16,18 +16,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from metarl.figures import style
-from metarl.results import statistics, tables
+from metarl.results import columns, statistics, tables
 
 SPREAD = 0.3
 
 
-def draw(paths: Sequence[Path | str]) -> Figure:
-    """Draws the figure from evaluation files.
+def draw(paths: Sequence[Path | str], confidence: float) -> Figure:
+    """Draws the figure from evaluation files, with intervals of the given confidence.
 
     Raises:
       InputError: as `tables.read_some`.
     """
-    evaluation = mean_over_tasks(tables.read_some(tables.EVALUATION, paths))
+    evaluation = mean_over_tasks(tables.read_some(columns.EVALUATION, paths))
     looks = style.algorithm_looks(evaluation)
     environments = sorted(evaluation["environment"].unique())
     shifts = dict(zip(looks, _shifts(len(looks)), strict=True))
@@ -40,7 +40,9 @@ def draw(paths: Sequence[Path | str]) -> Figure:
             panel = evaluation[evaluation["environment"] == environment]
             axis.xaxis.set_major_locator(FixedLocator(np.sort(panel["inner_step"].unique())))
             for algorithm, rows in panel.groupby("algorithm"):
-                diverged |= _draw_algorithm(axis, rows, looks[algorithm], shifts[algorithm])
+                diverged |= _draw_algorithm(
+                    axis, rows, looks[algorithm], shifts[algorithm], confidence
+                )
             style.compress_far_returns(axis)
         style.shared_legend(figure, looks, diverged)
     return figure
@@ -57,13 +59,15 @@ def _shifts(count: int) -> np.ndarray:
     return (np.arange(count) - (count - 1) / 2) * SPREAD / max(count - 1, 1)
 
 
-def _draw_algorithm(axis: Axes, rows: pd.DataFrame, look: style.Look, shift: float) -> bool:
+def _draw_algorithm(
+    axis: Axes, rows: pd.DataFrame, look: style.Look, shift: float, confidence: float
+) -> bool:
     """Draws one algorithm; says whether a seed diverged."""
     table = tables.by_seed(rows, "inner_step")
     returns = table.to_numpy().T  # [seeds, inner steps]
     steps = table.index.to_numpy() + shift
     centre = statistics.interquartile_mean(returns)
-    low, high = statistics.bootstrap_interval(returns)
+    low, high = statistics.bootstrap_interval(returns, statistics.interquartile_mean, confidence)
     axis.plot(steps, centre, **look.marks)
     axis.vlines(steps, low, high, color=look.colour, linewidth=0.9)
     return style.mark_divergence(axis, steps, centre, look)

@@ -1,9 +1,11 @@
-"""Which estimator for which budget: the error of a meta-gradient made of a fixed number of trajectories, against N.
+"""Which estimator for which budget: the error of a meta-gradient made of a fixed number of
+trajectories, against N.
 
-A budget of B inner trajectories buys B / N tasks. The mean over them has the squared error bias^2 + variance / (B / N): with few
-trajectories in all the variance rules and the least noisy estimate is best, with many the bias does. Relative to
-||grad J_N||, from exact audits, so without Monte Carlo error; a row a problem, a panel a budget. The lowest line wins.
-Tasks are taken as copies of the problem; the outer batch is exact.
+A budget of B inner trajectories buys B / N tasks. The mean over them has the squared error bias^2 +
+variance / (B / N): with few trajectories in all the variance rules and the least noisy estimate is
+best, with many the bias does. Relative to ||grad J_N||, from exact audits, so without Monte Carlo
+error; a row a problem, a panel a budget. The lowest line wins. Tasks are taken as copies of the
+problem; the outer batch is exact.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFo
 
 from metarl.figures import style
 from metarl.figures.exact_audit import catalogue_rows, named_problems
-from metarl.results import tables
+from metarl.results import columns, tables
 
 BUDGETS = (128, 1024, 16384)
 PROBLEMS = ("bandit", "chain")
@@ -28,7 +30,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
     Raises:
       InputError: as `tables.read_some`.
     """
-    audit = catalogue_rows(named_problems(tables.read_some(tables.AUDIT, paths)))
+    audit = catalogue_rows(named_problems(tables.read_some(columns.EXACT, paths)))
     named = audit[audit["problem"].isin(PROBLEMS)]
     audit = audit if named.empty else named
     looks = style.looks(audit["estimator"])

@@ -1,12 +1,15 @@
-"""Plain SGD with the exact gradient norm along the way: curves at two N, and iterations needed against N.
+"""Plain SGD with the exact gradient norm along the way: curves at two N, and iterations needed
+against N.
 
-A row a problem. The left panels show the mean over seeds of ||grad F(theta_k)||^2 over its first value and a 95%
-bootstrap interval, at the smallest and the largest N, each estimator with its chosen step size; a dotted line is the level
-that counts as stationary. An estimator whose curve lies flat above it stalls at its bias floor. The right panel shows the
-first iteration at which that mean is at the level. An estimator that never gets there has an open marker above the last
-iteration, and so has the end of an interval. Dotted lines there have the shape of what theory guarantees
-(`metarl.audit.iterations.predicted_iterations`) for the claim's two estimators; their one constant, L times the gap, is
-unknown and chosen so that the line of lsf meets its last marker. Where a file has several levels, the smallest is drawn.
+A row a problem. The left panels show the mean over seeds of ||grad F(theta_k)||^2 over its first
+value and a bootstrap interval, at the smallest and the largest N, each estimator with its chosen
+step size; a dotted line is the level that counts as stationary. An estimator whose curve lies flat
+above it stalls at its bias floor. The right panel shows the first iteration at which that mean is
+at the level. An estimator that never gets there has an open marker above the last iteration, and so
+has the end of an interval. Dotted lines there have the shape of what theory guarantees
+(`metarl.results.iterations.predicted_iterations`) for the claim's two estimators; their one
+constant, L times the gap, is unknown and chosen so that the line of lsf meets its last marker.
+Where a file has several levels, the smallest is drawn.
 """
 
 from collections.abc import Sequence
@@ -18,22 +21,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator, ScalarFormatter
 
-from metarl.audit.iterations import mean_iterations_to, predicted_iterations
 from metarl.figures import style
-from metarl.results import statistics, tables
+from metarl.results import columns, statistics, tables
+from metarl.results.iterations import mean_iterations_to, predicted_iterations
 
 MARKERS = 6
 PREDICTED = ("unbiased", "lsf")
 SPREAD = 0.3  # octaves of N over which the estimators' markers are laid side by side
 
 
-def draw(paths: Sequence[Path | str]) -> Figure:
-    """Draws the figure from files of `metarl convergence`.
+def draw(paths: Sequence[Path | str], confidence: float) -> Figure:
+    """Draws the figure from files of `metarl convergence`, with intervals of that confidence.
 
     Raises:
       InputError: as `tables.read_some`.
     """
-    frame = tables.read_some(tables.CONVERGENCE, paths)
+    frame = tables.read_some(columns.CONVERGENCE, paths)
     looks = style.looks(frame["estimator"])
     problems = sorted(frame["problem"].unique())
     with style.context():
@@ -44,9 +47,9 @@ def draw(paths: Sequence[Path | str]) -> Figure:
             rows = rows[rows["epsilon"] == rows["epsilon"].min()]
             sizes = np.sort(rows["sample_size"].unique())
             for axis, size in zip(row, (sizes[0], sizes[-1]), strict=False):
-                _draw_curves(axis, rows[rows["sample_size"] == size], looks)
+                _draw_curves(axis, rows[rows["sample_size"] == size], looks, confidence)
                 axis.set_title(f"{problem}, N = {size}")
-            _draw_iterations(row[-1], rows, sizes, looks)
+            _draw_iterations(row[-1], rows, sizes, looks, confidence)
             row[-1].set_title(f"{problem}, to {rows['epsilon'].iloc[0]:g} of the first")
         bound = {
             f"shape of the bound ({', '.join(PREDICTED)})": style.Look("0.4", "", style.DOTTED)
@@ -56,7 +59,9 @@ def draw(paths: Sequence[Path | str]) -> Figure:
     return figure
 
 
-def _draw_curves(axis: Axes, rows: pd.DataFrame, looks: dict[str, style.Look]) -> None:
+def _draw_curves(
+    axis: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], confidence: float
+) -> None:
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
     for place, (name, look) in enumerate(looks.items()):
@@ -68,7 +73,7 @@ def _draw_curves(axis: Axes, rows: pd.DataFrame, looks: dict[str, style.Look]) -
         spacing = max(1, len(iterations) // MARKERS)
         offset = int(place / len(looks) * spacing)
         axis.plot(iterations, norms.mean(axis=0), markevery=(offset, spacing), **look.marks)
-        low, high = statistics.bootstrap_interval(norms, statistics.mean)
+        low, high = statistics.bootstrap_interval(norms, statistics.mean, confidence)
         axis.fill_between(iterations, low, high, color=look.colour, alpha=0.15, linewidth=0)
     axis.axhline(rows["epsilon"].iloc[0], **style.GUIDE)
     axis.xaxis.set_major_locator(LogLocator(base=2, numticks=5))
@@ -79,7 +84,11 @@ def _draw_curves(axis: Axes, rows: pd.DataFrame, looks: dict[str, style.Look]) -
 
 
 def _draw_iterations(
-    axis: Axes, rows: pd.DataFrame, sizes: np.ndarray, looks: dict[str, style.Look]
+    axis: Axes,
+    rows: pd.DataFrame,
+    sizes: np.ndarray,
+    looks: dict[str, style.Look],
+    confidence: float,
 ) -> None:
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
@@ -87,20 +96,21 @@ def _draw_iterations(
     never = 2.0 * max(rows["iteration"].max(), 1)
     for place, (name, look) in enumerate(looks.items()):
         shift = 2.0 ** (SPREAD * ((place + 0.5) / len(looks) - 0.5))
-        found, bounds = [], []
+        needed, bounds = [], []
         for size in sizes:
             chosen = rows[(rows["estimator"] == name) & (rows["sample_size"] == size)]
             iterations, norms = _curves(chosen)
             if not norms.size:
                 continue
             level = chosen["epsilon"].iloc[0] * norms[0, 0]
-            found.append((size * shift, *mean_iterations_to(iterations, norms, level)))
+            reached_at = mean_iterations_to(iterations, norms, level, confidence)
+            needed.append((size * shift, *reached_at))
             first = chosen.iloc[0]
             shape = predicted_iterations(level, 1.0, 1.0, first["variance"], first["squared_bias"])
             bounds.append((size, shape))
-        if not found:
+        if not needed:
             continue
-        x, centre, low, high = np.array(found).T
+        x, centre, low, high = np.array(needed).T
         reached = np.isfinite(centre)
         axis.vlines(x, np.minimum(low, never), np.minimum(high, never), colors=look.colour)
         axis.plot(x, np.where(reached, centre, np.nan), **look.marks)

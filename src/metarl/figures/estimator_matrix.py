@@ -1,10 +1,12 @@
-"""What each practical estimator keeps of LSF: its score weights as a matrix, and how far it is from LSF in numbers.
+"""What each practical estimator keeps of LSF: its score weights as a matrix, and how far it is from
+LSF in numbers.
 
-LSF weighs the score of step t with A_t' d_t' of every step t' of the trajectory. A cell (t, t') is dark where an estimator has that
-term; half dark where it has it with A_t in the place of A_t', the rewards before t left out, whose terms have mean 0; paler
-where it is discounted. Below: the relative difference to LSF on the same samples at the largest N (the mean over
-samples of ||g - g_lsf|| / ||g_lsf||) at each simulated policy, and the exact slopes of bias and variance on the chain. The
-table beside the figure (STEM.md) has the numbers.
+LSF weighs the score of step t with A_t' d_t' of every step t' of the trajectory. A cell (t, t') is
+dark where an estimator has that term; half dark where it has it with A_t in the place of A_t', the
+rewards before t left out, whose terms have mean 0; paler where it is discounted. Below: the
+relative difference to LSF on the same samples at the largest N (the mean over samples of ||g -
+g_lsf|| / ||g_lsf||) at each simulated policy, and the exact slopes of bias and variance on the
+chain. The table beside the figure (STEM.md) has the numbers.
 """
 
 from collections.abc import Sequence
@@ -12,13 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet
 from matplotlib.figure import Figure
 
 from metarl.errors import InputError
 from metarl.figures import style
 from metarl.figures.exact_audit import signed
-from metarl.results import rates, tables
+from metarl.results import columns, rates, tables
 
 STEPS = 5
 LAG = np.subtract.outer(np.arange(STEPS), np.arange(STEPS))  # t - t'
@@ -36,19 +37,21 @@ PROBLEM = "chain"
 
 
 def numbers(paths: Sequence[Path | str]) -> pd.DataFrame:
-    """A row an estimator of KEEPS that was audited: terms, slopes on PROBLEM, and the difference to LSF by policy.
+    """A row an estimator of KEEPS that was audited.
+
+    Its terms, its slopes on PROBLEM, and its difference to LSF at every simulated policy.
 
     Raises:
       InputError: as `tables.read_some`, or PROBLEM was not audited.
     """
-    sampled = [path for path in paths if _is_sampled(path)]
-    exact = tables.read_some(tables.AUDIT, [path for path in paths if path not in sampled])
+    sampled = [path for path in paths if tables.is_of(columns.SAMPLED, path)]
+    exact = tables.read_some(columns.EXACT, [path for path in paths if path not in sampled])
     audited = exact[exact["problem"] == PROBLEM]
     if audited.empty:
         raise InputError(f"no exact audit of {PROBLEM} given: give its parquet file too")
-    simulated = tables.read_some(tables.SAMPLED, sampled)
+    simulated = tables.read_some(columns.SAMPLED, sampled)
     simulated = simulated[simulated["level"] == "mujoco"]
-    found = []
+    table_rows = []
     for name, (_, terms) in KEEPS.items():
         rows = audited[audited["estimator"] == name]
         if rows.empty:
@@ -62,22 +65,14 @@ def numbers(paths: Sequence[Path | str]) -> pd.DataFrame:
                 row[f"{place}, N = {chosen['sample_size'].iloc[-1]}"] = (
                     f"{chosen['difference_to_lsf'].iloc[-1]:.2f}"
                 )
-        found.append(row)
-    return pd.DataFrame(found).fillna("")
-
-
-def _is_sampled(path: Path | str) -> bool:
-    """Whether the file is of a sampled audit; one that cannot be read is for `tables.read` to refuse."""
-    try:
-        return "level" in pyarrow.parquet.read_schema(path).names
-    except (OSError, pyarrow.ArrowException):
-        return False
+        table_rows.append(row)
+    return pd.DataFrame(table_rows).fillna("")
 
 
 def table(paths: Sequence[Path | str]) -> str:
     """The numbers as a Markdown table."""
-    found = numbers(paths)
-    rows = [list(found.columns), ["---"] * found.shape[1], *found.to_numpy().tolist()]
+    frame = numbers(paths)
+    rows = [list(frame.columns), ["---"] * frame.shape[1], *frame.to_numpy().tolist()]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(["# Practical estimators beside LSF", "", *lines]) + "\n"
 
@@ -88,9 +83,9 @@ def draw(paths: Sequence[Path | str]) -> Figure:
     Raises:
       InputError: as `numbers`.
     """
-    found = numbers(paths)
-    names = list(found["estimator"])
-    policies = [column for column in found.columns if ", N = " in column]
+    frame = numbers(paths)
+    names = list(frame["estimator"])
+    policies = [column for column in frame.columns if ", N = " in column]
     heads = [
         "bias slope",
         "variance slope",
@@ -102,7 +97,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
         figure.set_layout_engine("none")
         cell = 0.62 / style.DOUBLE_COLUMN
         bottom = (0.14 * len(heads) + 0.15) / height
-        for place, (_, row) in enumerate(found.iterrows()):
+        for place, (_, row) in enumerate(frame.iterrows()):
             axis = figure.add_axes(
                 ((2.0 + 0.685 * place) / style.DOUBLE_COLUMN, bottom, cell, 0.62 / height)
             )

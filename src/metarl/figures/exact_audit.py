@@ -25,7 +25,7 @@ from matplotlib.ticker import (
 )
 
 from metarl.figures import style
-from metarl.results import rates, tables
+from metarl.results import columns, rates, tables
 
 EXACTLY_ZERO = 1e-9
 LABELS = {"relative_bias": "relative bias", "variance": "variance"}
@@ -40,7 +40,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
     Raises:
       InputError: as `tables.read_some`.
     """
-    audit = catalogue_rows(named_problems(tables.read_some(tables.AUDIT, paths)))
+    audit = catalogue_rows(named_problems(tables.read_some(columns.EXACT, paths)))
     looks = style.looks(audit["estimator"])
     problems = sorted(audit["problem"].unique())
     with style.context():
@@ -54,15 +54,14 @@ def draw(paths: Sequence[Path | str]) -> Figure:
 
 
 def named_problems(audit: pd.DataFrame) -> pd.DataFrame:
-    """The rows of problems that are no random instance of another; all rows where there are only instances."""
+    """The rows of problems that are no random instance of another; all where there is no other."""
     instances = audit["problem"].str.contains("-")
     return audit if instances.all() else audit[~instances]
 
 
 def catalogue_rows(audit: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the catalogue's estimators and of users' own: no published deviations, no planted errors."""
-    names = audit["estimator"]
-    return audit[~names.str.endswith("_as_coded") & ~names.str.startswith(tables.CONTROLS)]
+    """The rows of the catalogue and of users' own: no published deviations, no planted errors."""
+    return audit[(audit["counterpart"] == "") & ~tables.is_control(audit["estimator"])]
 
 
 def _draw_panel(axis: Axes, audit: pd.DataFrame, column: str, looks: dict[str, style.Look]) -> None:
@@ -123,7 +122,7 @@ def _draw_guides(axis: Axes, sizes: np.ndarray, column: str) -> list[Line2D]:
 
 
 def _set_ticks(axis: Axes, sizes: np.ndarray) -> None:
-    """Ticks of N at powers of two that were audited, every other one where they are many; plain numbers."""
+    """Ticks of N at powers of two that were audited, fewer where they are many; plain numbers."""
     powers = sizes[np.log2(sizes) % 1 == 0]
     ticks = powers if powers.size else sizes
     axis.xaxis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // MAXIMUM_TICKS)]))

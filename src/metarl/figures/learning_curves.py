@@ -1,6 +1,6 @@
 """Post-adaptation return against environment steps while training, one panel an environment.
 
-A line is the interquartile mean over seeds of the return after the last inner step, its band a 95%
+A line is the interquartile mean over seeds of the return after the last inner step, its band a
 bootstrap interval over seeds (none below three seeds). A line breaks off, with a cross, where a
 seed's return is not finite: averaging the seeds that survive would flatter the algorithm. The
 return before adaptation would double the number of lines; `adaptation` shows it.
@@ -15,18 +15,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from metarl.figures import style
-from metarl.results import statistics, tables
+from metarl.results import columns, statistics, tables
 
 MARKERS = 6
 
 
-def draw(paths: Sequence[Path | str]) -> Figure:
-    """Draws the figure from training files.
+def draw(paths: Sequence[Path | str], confidence: float) -> Figure:
+    """Draws the figure from training files, with intervals of the given confidence.
 
     Raises:
       InputError: as `tables.read_some`.
     """
-    training = tables.post_adaptation(tables.read_some(tables.TRAINING, paths))
+    training = tables.post_adaptation(tables.read_some(columns.TRAINING, paths))
     looks = style.algorithm_looks(training)
     environments = sorted(training["environment"].unique())
     with style.context():
@@ -34,7 +34,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
             environments, "environment steps", "post-adaptation return\n(sum of rewards)"
         )
         diverged = [
-            _draw_curve(axis, rows, look, place / len(looks))
+            _draw_curve(axis, rows, look, place / len(looks), confidence)
             for axis, environment in zip(axes, environments, strict=True)
             for place, (algorithm, look) in enumerate(looks.items())
             if not (rows := _select(training, environment, algorithm)).empty
@@ -51,14 +51,16 @@ def _select(frame: pd.DataFrame, environment: str, algorithm: str) -> pd.DataFra
     return frame[(frame["environment"] == environment) & (frame["algorithm"] == algorithm)]
 
 
-def _draw_curve(axis: Axes, rows: pd.DataFrame, look: style.Look, offset: float) -> bool:
+def _draw_curve(
+    axis: Axes, rows: pd.DataFrame, look: style.Look, offset: float, confidence: float
+) -> bool:
     """Draws one algorithm, markers shifted by `offset` in [0, 1); says whether a seed diverged."""
     table = tables.by_seed(rows, "iteration")
     returns = table.to_numpy().T  # [seeds, iterations]
     # Seeds differ in steps only where trajectories may end early.
     steps = rows.groupby("iteration")["environment_steps"].median()[table.index].to_numpy()
     centre = statistics.interquartile_mean(returns)
-    low, high = statistics.bootstrap_interval(returns)
+    low, high = statistics.bootstrap_interval(returns, statistics.interquartile_mean, confidence)
     spacing = max(1, len(steps) // MARKERS)
     axis.plot(steps, centre, markevery=(int(offset * spacing), spacing), **look.marks)
     axis.fill_between(steps, low, high, color=look.colour, alpha=0.15, linewidth=0)

@@ -1,4 +1,4 @@
-"""Where the points go: paths before and after each inner step, towards goals that they do not observe.
+"""Where the points go: paths before and after each inner step, towards goals they do not observe.
 
 One panel a number of inner steps; a colour a task, its goal a star, its paths from the origin.
 """
@@ -11,9 +11,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarl.figures import style
-from metarl.results import tables
+from metarl.results import columns, tables
 
 TASKS = 8  # more would hide each other
+STAR = {
+    "marker": "*",
+    "markersize": 8,
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.5,
+    "linestyle": "none",
+    "zorder": 3,
+}
 
 
 def draw(paths: Sequence[Path | str]) -> Figure:
@@ -22,8 +30,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
     Raises:
       InputError: as `tables.read_some`.
     """
-    table = tables.Table(tables.PATHS.name, tables.PATHS.keys, ("x", "y", "task_0", "task_1"))
-    rows = tables.read_some(table, paths)
+    rows = tables.read_some(columns.paths(task_size=2, position_size=2), paths)
     rows = rows[(rows["seed"] == rows["seed"].min()) & (rows["task"] < TASKS)]
     steps = sorted(rows["inner_step"].unique())
     colours = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, TASKS))
@@ -39,8 +46,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
                 x, y = np.vstack([[0.0, 0.0], path.sort_values("step")[["x", "y"]].to_numpy()]).T
                 axis.plot(x, y, color=colours[task], linewidth=0.6, alpha=0.8)
             for task, goal in panel.groupby("task")[["task_0", "task_1"]].first().iterrows():
-                axis.plot(*goal, marker="*", markersize=8, color=colours[task], markeredgecolor="black",
-                          markeredgewidth=0.5, linestyle="none", zorder=3)  # fmt: skip
+                axis.plot(*goal, color=colours[task], **STAR)
             axis.set_xlim(-0.85, 0.85)
             axis.set_ylim(-0.85, 0.85)
         axes[0].set_ylabel("y")

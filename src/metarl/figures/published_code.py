@@ -1,8 +1,9 @@
-"""What published code estimates, beside what its paper describes, at the inner sample size of published runs.
+"""What published code estimates, beside what its paper describes, at the inner sample size of
+published runs.
 
-For each problem, relative bias and variance at N = SAMPLE_SIZE: a full mark for an entry of the catalogue, a hollow one
-for what a code base computes in its place; numbers at the marks are slopes over the last octaves of N. The table
-beside the figure (STEM.md) says the same in numbers.
+For each problem, relative bias and variance at N = SAMPLE_SIZE: a full mark for an entry of the
+catalogue, a hollow one for what a code base computes in its place; numbers at the marks are slopes
+over the last octaves of N. The table beside the figure (STEM.md) says the same in numbers.
 """
 
 from collections.abc import Sequence
@@ -18,22 +19,13 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from metarl.errors import InputError
 from metarl.figures import style
 from metarl.figures.exact_audit import EXACTLY_ZERO, named_problems, signed
-from metarl.results import rates, tables
+from metarl.results import columns, rates, tables
 
 SAMPLE_SIZE = 20
 SUFFIX = "_as_coded"
-GROUPS = {  # what the papers describe, and what code computes in its place
-    "unbiased": (
-        "emaml",
-        "emaml_sum_as_coded",
-        "emaml_likelihood_ratio_as_coded",
-        "sgmrl_as_coded",
-    ),
-    "dice": ("learn2learn_dice_as_coded", "promp_dice_as_coded"),
-    "maml": ("pytorch_maml_rl_as_coded",),
-    "lsf": (),
-}
-COLUMNS = {"relative_bias": "relative bias", "variance": "variance (squared gradient)"}
+PAPERS = ("unbiased", "dice", "maml", "lsf")  # entries of the catalogue, in the order of the page
+WITHOUT_COUNTERPART = {"emaml": "unbiased"}  # an entry of its own; its paper derives unbiased
+LABELS = {"relative_bias": "relative bias", "variance": "variance (squared gradient)"}
 
 
 def draw(paths: Sequence[Path | str]) -> Figure:
@@ -48,7 +40,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
         figure = Figure(figsize=(style.DOUBLE_COLUMN, 0.7 + 1.9 * len(problems)))
         axes = figure.subplots(len(problems), 2, squeeze=False, sharey=True)
         for line, problem in zip(axes, problems, strict=True):
-            for axis, column in zip(line, COLUMNS, strict=True):
+            for axis, column in zip(line, LABELS, strict=True):
                 _draw_panel(axis, rows[rows["problem"] == problem], column)
                 axis.set_title(f"{problem}, N = {SAMPLE_SIZE}")
         marks = {"color": "0.3", "marker": "o", "linestyle": "none"}
@@ -61,18 +53,25 @@ def draw(paths: Sequence[Path | str]) -> Figure:
 
 
 def summary(paths: Sequence[Path | str]) -> pd.DataFrame:
-    """problem, estimator, counterpart, and value and slope of each of COLUMNS, in the order of GROUPS."""
-    audit = named_problems(tables.read_some(tables.AUDIT, paths))
+    """problem, estimator, counterpart, and value and slope of LABELS' columns.
+
+    An entry of the catalogue is its own counterpart, and stands before what is computed in its
+    place.
+    """
+    audit = named_problems(tables.read_some(columns.EXACT, paths))
+    papers = audit["estimator"].map(WITHOUT_COUNTERPART).fillna(audit["counterpart"])
+    others = sorted(set(papers) - {*PAPERS, ""})
     rows = []
-    for problem, found in audit.groupby("problem"):
-        for counterpart, deviations in GROUPS.items():
-            for estimator in (counterpart, *deviations):
-                curve = found[found["estimator"] == estimator]
+    for problem, of_problem in audit.groupby("problem"):
+        for counterpart in (*PAPERS, *others):
+            coded = sorted(of_problem.loc[papers == counterpart, "estimator"].unique())
+            for estimator in (counterpart, *coded):
+                curve = of_problem[of_problem["estimator"] == estimator]
                 here = curve[curve["sample_size"] == SAMPLE_SIZE]
                 if here.empty:
                     continue
                 row = {"problem": problem, "estimator": estimator, "counterpart": counterpart}
-                for column in COLUMNS:
+                for column in LABELS:
                     row[column] = float(here[column].iloc[0])
                     row[f"{column}_slope"] = rates.fit(curve["sample_size"], curve[column]).slope
                 rows.append(row)
@@ -84,7 +83,7 @@ def summary(paths: Sequence[Path | str]) -> pd.DataFrame:
 
 
 def _draw_panel(axis: Axes, rows: pd.DataFrame, column: str) -> None:
-    looks = style.looks([counterpart for counterpart in GROUPS])
+    looks = style.looks(rows["counterpart"])
     heights = -np.arange(len(rows))
     values = rows[column].to_numpy()
     zero = (column == "relative_bias") & (values < EXACTLY_ZERO)
@@ -114,14 +113,20 @@ def _draw_panel(axis: Axes, rows: pd.DataFrame, column: str) -> None:
     if high < 30 * low:  # else too narrow to hold two powers of ten
         axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axis.set_xlabel(f"{COLUMNS[column]}, slope in N beside")
+    axis.set_xlabel(f"{LABELS[column]}, slope in N beside")
 
 
 def table(paths: Sequence[Path | str]) -> str:
     """The same numbers as a Markdown table."""
     lines = [
-        f"What practical code really estimates, N = {SAMPLE_SIZE}, by enumeration (no sampling error).",
-        "Estimand: the gradient of J_N(theta) = E[V(theta')]. Slopes over the last three octaves of N.",
+        (
+            f"What practical code really estimates, N = {SAMPLE_SIZE}, by enumeration"
+            " (no sampling error)."
+        ),
+        (
+            "Estimand: the gradient of J_N(theta) = E[V(theta')]."
+            " Slopes over the last three octaves of N."
+        ),
         "",
         "| problem | the paper's | as computed by | relative bias | slope | variance | slope |",
         "|---|---|---|---|---|---|---|",
@@ -134,9 +139,7 @@ def table(paths: Sequence[Path | str]) -> str:
             if bias < EXACTLY_ZERO
             else (f"{bias:.1e}", signed(row["relative_bias_slope"]))
         )
-        cells = (
-            row["problem"], row["counterpart"], coded, *bias_cells,
-            f"{row['variance']:.1e}", signed(row["variance_slope"]),
-        )  # fmt: skip
+        variance_cells = f"{row['variance']:.1e}", signed(row["variance_slope"])
+        cells = (row["problem"], row["counterpart"], coded, *bias_cells, *variance_cells)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -1,7 +1,9 @@
-"""Held-out return against the number of inner steps, measured beside published, one panel an environment.
+"""Held-out return against the number of inner steps, measured beside published, one panel an
+environment.
 
-A black point is the published mean over held-out tasks, its bar the published standard deviation over tasks. A coloured
-point is a seed's mean over as many tasks, its bar the standard deviation over them.
+A black point is the published mean over held-out tasks, its bar the published standard deviation
+over tasks. A coloured point is a seed's mean over as many tasks, its bar the standard deviation
+over them.
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from metarl.figures import style
-from metarl.results import tables
+from metarl.results import columns, tables
 
 SPREAD = 0.12
 PUBLISHED = style.Look("#000000", "o", "-")
@@ -24,7 +26,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
     Raises:
       InputError: as `tables.read_some`.
     """
-    returns = tables.read_some(tables.PUBLISHED, paths)
+    returns = tables.read_some(columns.PUBLISHED, paths)
     environments = sorted(returns["environment"].unique())
     looks = style.algorithm_looks(returns)
     with style.context():
@@ -42,12 +44,9 @@ def draw(paths: Sequence[Path | str]) -> Figure:
                 steps - SPREAD, *published.to_numpy().T, **PUBLISHED.marks, elinewidth=0.9
             )
             for (algorithm, seed), run in rows.groupby(["algorithm", "seed"]):
-                found = run.groupby("inner_step")["mean_return"].agg(
-                    ["mean", lambda x: x.std(ddof=0)]
-                )
+                by_step = run.groupby("inner_step")["mean_return"]
+                measured = by_step.mean(), by_step.std(ddof=0)
                 shift = SPREAD * (0.5 + 0.5 * seed)
-                axis.errorbar(
-                    steps + shift, *found.to_numpy().T, **looks[algorithm].marks, elinewidth=0.9
-                )
+                axis.errorbar(steps + shift, *measured, **looks[algorithm].marks, elinewidth=0.9)
         style.shared_legend(figure, {"published": PUBLISHED, **looks}, diverged=False)
     return figure

@@ -1,9 +1,12 @@
-"""Sampled audits: relative bias and inner variance against N with 95% intervals over replicates, a row a problem.
+"""Sampled audits: relative bias and inner variance against N with intervals over replicates, a row
+a problem.
 
-Of the Monte Carlo audit the first random process stands for all; the others are in the tables. The reference of the bias
-is leave_one_out on the same samples, so it has no line there, and none is drawn where its importance weights have
-degenerated: such a panel says so. A relative bias that the audit cannot tell from 0 has an interval down to the panel's
-bottom. The dotted line is the outer variance of lsf, that of the outer batch, which no number of inner samples lowers.
+Of the Monte Carlo audit the first random process stands for all; the others are in the tables. The
+reference of the bias is leave_one_out on the same samples, so it has no line there, and none is
+drawn where its importance weights have
+degenerated: such a panel says so. A relative bias that the audit cannot tell from 0 has an interval
+down to the panel's bottom. The dotted line is the outer variance of lsf, that of the outer batch,
+which no number of inner samples lowers.
 """
 
 from collections.abc import Sequence
@@ -16,9 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
 
 from metarl.figures import style
-from metarl.results import tables
+from metarl.results import columns, tables
 
-COLUMNS = {
+LABELS = {
     "relative_bias": "relative bias (fraction)",
     "inner_variance": "inner variance (squared)",
 }
@@ -26,14 +29,15 @@ SPREAD = 0.5  # octaves of N over which the estimators' markers are laid side by
 FLOOR = 1e-3  # of a relative bias: below it nothing is drawn
 
 
-def draw(paths: Sequence[Path | str]) -> Figure:
+def draw(paths: Sequence[Path | str], confidence: float) -> Figure:
     """Draws the figure from files of `metarl audit monte-carlo` and `metarl audit mujoco`.
 
     Raises:
-      InputError: as `tables.read_some`.
+      InputError: as `tables.read_some`, or its intervals have another confidence.
     """
-    frame = tables.read_some(tables.SAMPLED, paths)
-    frame = frame[~frame["estimator"].str.startswith(tables.CONTROLS)]
+    tables.require_confidence(paths, confidence)
+    frame = tables.read_some(columns.SAMPLED, paths)
+    frame = frame[~tables.is_control(frame["estimator"])]
     looks = style.looks(frame["estimator"])
     places = shown_places(frame)
     with style.context():
@@ -41,7 +45,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
         axes = figure.subplots(len(places), 2, squeeze=False)
         for row, place in zip(axes, places, strict=True):
             rows = frame[frame["problem"] == place]
-            for axis, column in zip(row, COLUMNS, strict=True):
+            for axis, column in zip(row, LABELS, strict=True):
                 _draw_panel(axis, rows, column, looks)
                 axis.set_title(f"{place.replace('_', ' ')}")
         floor = {"outer variance of lsf": style.Look("0.55", "", style.DOTTED)}
@@ -93,4 +97,4 @@ def _draw_panel(axis: Axes, rows: pd.DataFrame, column: str, looks: dict[str, st
     axis.xaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("sample size N (trajectories)")
-    axis.set_ylabel(COLUMNS[column])
+    axis.set_ylabel(LABELS[column])

@@ -115,13 +115,13 @@ def looks(estimators: Iterable[str]) -> dict[str, Look]:
 
 def algorithm_looks(frame: pd.DataFrame) -> dict[str, Look]:
     """The look of each algorithm: its estimator's, and another marker fill where two share one."""
-    found = {}
+    by_algorithm = {}
     for estimator, look in looks(frame["estimator"]).items():
         algorithms = sorted(frame.loc[frame["estimator"] == estimator, "algorithm"].unique())
         for i, algorithm in enumerate(algorithms):
             fill = FILLS[i % len(FILLS)]
-            found[algorithm] = Look(look.colour, look.marker, look.line, fill)
-    return found
+            by_algorithm[algorithm] = Look(look.colour, look.marker, look.line, fill)
+    return by_algorithm
 
 
 def context() -> AbstractContextManager:
@@ -165,12 +165,12 @@ def compress_far_returns(axis: Axes) -> None:
     title says where the logarithmic part begins. Call it when all lines are drawn.
     """
     distances = [np.abs(np.asarray(line.get_ydata(), float)) for line in axis.get_lines()]
-    distances = [each[np.isfinite(each)] for each in distances]
-    distances = [each for each in distances if each.size]
+    distances = [line[np.isfinite(line)] for line in distances]
+    distances = [line for line in distances if line.size]
     if not distances:
         return
-    typical = float(np.median([np.median(each) for each in distances]))
-    if max(each.max() for each in distances) <= FAR * typical:
+    typical = float(np.median([np.median(line) for line in distances]))
+    if max(line.max() for line in distances) <= FAR * typical:
         return
     power = 10 ** np.floor(np.log10(2 * typical))
     threshold = float(np.ceil(2 * typical / power) * power)

@@ -1,7 +1,8 @@
-"""How far the cheetahs run: the torso's position over time, a line a held-out task, before and after adaptation.
+"""How far the cheetahs run: the torso's position over time, a line a held-out task, before and
+after adaptation.
 
-A row an environment, a column a number of inner steps; one trajectory a task, its colour the task: the direction or the
-goal velocity.
+A row an environment, a column a number of inner steps; one trajectory a task, its colour the task:
+the direction or the goal velocity.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from metarl.figures import style
-from metarl.results import tables
+from metarl.results import columns, tables
 
 
 def draw(paths: Sequence[Path | str]) -> Figure:
@@ -20,8 +21,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
     Raises:
       InputError: as `tables.read_some`.
     """
-    table = tables.Table(tables.PATHS.name, tables.PATHS.keys, ("x", "task_0"))
-    rows = tables.read_some(table, paths)
+    rows = tables.read_some(columns.paths(task_size=1, position_size=1), paths)
     rows = rows[rows["trajectory"] == 0]
     environments = sorted(rows["environment"].unique())
     steps = sorted(rows["inner_step"].unique())

@@ -1,1 +1,1 @@
-"""Results: what every table holds, how it is read, and the statistics that figures and claims share."""
+"""Results: what every table holds, and the statistics that figures and claims share."""

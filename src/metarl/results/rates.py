@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from metarl.results.columns import CONFIDENCE
+
 OCTAVES = 3
 
 
@@ -36,7 +38,7 @@ class Rate:
     points: int
 
 
-def fit(sample_sizes, values, confidence: float = 0.95, octaves: float = OCTAVES) -> Rate:
+def fit(sample_sizes, values, confidence: float = CONFIDENCE, octaves: float = OCTAVES) -> Rate:
     """Fits value = c N^slope by least squares in the logarithms, over the last `octaves` of N.
 
     Args:

@@ -1,100 +1,38 @@
-"""The tidy tables that figures and claims read, and the ways in which they are rearranged."""
+"""Reads the tables of `metarl.results.columns`, and rearranges them for figures and claims."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow
+import pyarrow.parquet
 
 from metarl.errors import InputError
+from metarl.results.columns import SAMPLED, Table
 
 CONTROLS = "metarl.audit.controls:"  # how the names of planted errors begin
-RUN = ["environment", "algorithm", "estimator", "seed"]
-
-
-@dataclass(frozen=True)
-class Table:
-    """What a parquet file must hold: `keys` name a row, `values` are numbers."""
-
-    name: str
-    keys: tuple[str, ...]
-    values: tuple[str, ...]
-
-
-AUDIT = Table(
-    "exact audit",
-    ("problem", "estimator", "sample_size"),
-    ("relative_bias", "variance", "gradient_norm"),
-)
-TRAINING = Table(
-    "training",
-    ("algorithm", "environment", "estimator", "seed", "iteration", "inner_step"),
-    ("sample_size", "environment_steps", "mean_return"),
-)
-MEASURES = (
-    "squared_bias",
-    "relative_bias",
-    "variance",
-    "inner_variance",
-    "outer_variance",
-    "cosine",
-)
-SAMPLED = Table(
-    "sampled audit",
-    ("level", "problem", "estimator", "sample_size"),
-    (
-        *(f"{measure}{end}" for measure in MEASURES for end in ("", "_low", "_high")),
-        "relative_standard_deviation",
-        "gradient_norm",
-        "difference_to_lsf",
-        "outer_sample_size",
-        "effective_sample_size",
-    ),
-)
-CONVERGENCE = Table(
-    "convergence",
-    ("problem", "estimator", "sample_size", "epsilon", "seed", "iteration"),
-    ("step_size", "squared_gradient_norm", "variance", "squared_bias"),
-)
-EVALUATION = Table(
-    "evaluation",
-    ("algorithm", "environment", "estimator", "seed", "task", "inner_step"),
-    ("mean_return",),
-)
-
-PUBLISHED = Table(
-    "published returns",
-    EVALUATION.keys,
-    ("mean_return", "published_return", "published_deviation"),
-)
-PATHS = Table(
-    "paths",
-    ("algorithm", "environment", "estimator", "seed", "task", "inner_step", "trajectory", "step"),
-    ("x",),
-)
+RUN = ["environment", "algorithm", "estimator", "seed", "sample_size"]
 
 
 def read(table: Table, paths: Sequence[Path | str]) -> pd.DataFrame:
-    """The rows of all the files, sorted by the table's keys; no file gives no rows.
+    """The table's columns of all the files, sorted by its keys; no file gives no rows.
 
     Raises:
-      InputError: a file is missing, is not parquet or lacks a column, or two rows share their keys.
+      InputError: a file is missing or not parquet, a column is missing or of another dtype, or two
+        rows share their keys.
     """
-    columns = [*table.keys, *table.values]
-    frames = [_read_file(table, path, columns) for path in paths]
-    if not frames:
-        return pd.DataFrame(columns=columns)
-    frame = pd.concat(frames, ignore_index=True)
-    repeated = frame.duplicated(list(table.keys))
+    if not paths:
+        return pd.DataFrame(columns=table.names).astype(table.dtypes)
+    frame = pd.concat([_read_file(table, path) for path in paths], ignore_index=True)
+    repeated = frame.duplicated(table.keys)
     if repeated.any():
         row = ", ".join(f"{key} {frame.loc[repeated.idxmax(), key]}" for key in table.keys)
         raise InputError(f"{table.name} table: two rows for {row}: give each run once")
-    return frame.sort_values(list(table.keys), ignore_index=True)
+    return frame.sort_values(table.keys, ignore_index=True)
 
 
-def _read_file(table: Table, path: Path | str, columns: list[str]) -> pd.DataFrame:
+def _read_file(table: Table, path: Path | str) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path)
     except FileNotFoundError:
@@ -102,13 +40,21 @@ def _read_file(table: Table, path: Path | str, columns: list[str]) -> pd.DataFra
     except (OSError, pyarrow.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: not a parquet file ({reason}): write it again") from None
-    missing = [column for column in columns if column not in frame]
+    missing = [name for name in table.names if name not in frame]
     if missing:
         raise InputError(
             f"{path}: no column {', '.join(missing)}:"
-            f" the {table.name} table has {', '.join(columns)}"
+            f" the {table.name} table has {', '.join(table.names)}"
         )
-    return frame[columns]
+    if frame.empty:  # whose dtypes mean nothing
+        return frame[table.names].astype(table.dtypes)
+    for name, dtype in table.dtypes.items():
+        if str(frame[name].dtype) != dtype:
+            raise InputError(
+                f"{path}: column {name} is {frame[name].dtype}:"
+                f" in the {table.name} table it is {dtype}; write it again"
+            )
+    return frame[table.names]
 
 
 def read_some(table: Table, paths: Sequence[Path | str]) -> pd.DataFrame:
@@ -125,9 +71,37 @@ def read_some(table: Table, paths: Sequence[Path | str]) -> pd.DataFrame:
     return frame
 
 
+def require_confidence(paths: Sequence[Path | str], confidence: float) -> None:
+    """Checks that the intervals of sampled audits have the confidence that is asked for.
+
+    Raises:
+      InputError: as `read`, or a file's intervals have another confidence.
+    """
+    for path in paths:
+        for given in read(SAMPLED, [path])["confidence"].unique():
+            if given != confidence:
+                raise InputError(
+                    f"{path}: its intervals have confidence {given}, {confidence} is asked for:"
+                    f" audit again with --confidence {confidence}"
+                )
+
+
+def is_of(table: Table, path: Path | str) -> bool:
+    """Whether a file has the table's keys; one that cannot be read is for `read` to refuse."""
+    try:
+        return set(table.keys) <= set(pyarrow.parquet.read_schema(path).names)
+    except (OSError, pyarrow.ArrowException):
+        return False
+
+
+def is_control(estimators: pd.Series) -> pd.Series:
+    """Whether each name is that of a planted error."""
+    return estimators.str.startswith(CONTROLS)
+
+
 def post_adaptation(training: pd.DataFrame) -> pd.DataFrame:
     """The rows after the last inner step of each run."""
-    last = training.groupby(["environment", "algorithm", "seed"])["inner_step"].transform("max")
+    last = training.groupby(RUN)["inner_step"].transform("max")
     return training[training["inner_step"] == last]
 
 
@@ -161,9 +135,9 @@ def count_divergence_as_worst(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_of_runs(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a run: the mean of `mean_return`, and whether any row `diverged`."""
-    runs = frame.groupby(RUN, as_index=False)
-    columns = {"mean_return": ("mean_return", "mean"), "diverged": ("diverged", "any")}
-    if "sample_size" in frame:
-        columns["sample_size"] = ("sample_size", "first")
-    return runs.agg(**columns)
+    """One row a run: the mean of `mean_return`, and whether any row `diverged`.
+
+    Evaluations are of runs whose N goes without saying: they have no sample_size.
+    """
+    runs = frame.groupby([key for key in RUN if key in frame], as_index=False)
+    return runs.agg(mean_return=("mean_return", "mean"), diverged=("diverged", "any"))

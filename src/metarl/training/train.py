@@ -7,10 +7,8 @@ import dataclasses
 import math
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from metarl import checkpoints
@@ -19,8 +17,10 @@ from metarl.estimators import estimator
 from metarl.optimizers.promp import LARGEST_CHANGE
 from metarl.policy_files import save_policy
 from metarl.progress import Progress
+from metarl.results import columns
+from metarl.results.writer import write_table
 from metarl.settings import TrainingSettings
-from metarl.storage import require_writable, write_parquet
+from metarl.storage import require_writable
 from metarl.training.iteration import Iteration, MetaIteration, RunState
 
 
@@ -58,8 +58,7 @@ def train(
 
     state, rows, first = iterate.start(), [], 0
     if (restored := checkpoints.load(checkpoint)) is not None:
-        arrays, stored = restored
-        rows = [CurveRow(**row) for row in stored]
+        arrays, rows = restored
         state, first = unpack_state(arrays, like=state), int(arrays["iteration"])
 
     writer = tf.summary.create_file_writer(str(tensorboard)) if tensorboard else None
@@ -76,7 +75,7 @@ def train(
         latest = curve_rows(settings, number, iteration, effective_sample_size)
         rows += latest
         arrays = pack_state(state) | {"iteration": np.array(number + 1)}
-        checkpoints.save(checkpoint, arrays, [row._asdict() for row in rows], described)
+        checkpoints.save(checkpoint, arrays, rows, described)
         progress.advance(progress_text(settings, latest))
         if writer:
             write_scalars(writer, number, latest)
@@ -84,38 +83,7 @@ def train(
     for warning in warnings_of(settings, rows):
         print(f"warning: {warning}", file=sys.stderr)
     save_policy(state.parameters.numpy(), described, policy_output)
-    write_parquet(pd.DataFrame(rows), output)
-
-
-class CurveRow(NamedTuple):
-    """A row of the learning curve: one inner step of one iteration.
-
-    Attributes:
-      sample_size: N, trajectories a task and inner step.
-      environment_steps: simulated so far, this iteration included.
-      mean_return: over tasks and trajectories, undiscounted.
-      task_std: standard deviation over tasks of their mean returns.
-      gradient_norm: of the first outer epoch.
-      kl, step_accepted: see `OuterMeasures`.
-      inner_kl_coefficient: mean over inner steps.
-      effective_sample_size: of leave_one_out's importance weights, nan for other estimators.
-    """
-
-    algorithm: str
-    environment: str
-    estimator: str
-    seed: int
-    sample_size: int
-    iteration: int
-    environment_steps: int
-    inner_step: int
-    mean_return: float
-    task_std: float
-    gradient_norm: float
-    kl: float
-    step_accepted: float
-    inner_kl_coefficient: float
-    effective_sample_size: float
+    write_table(columns.TRAINING, rows, output)
 
 
 class NonFiniteGradient(RunError):
@@ -134,65 +102,66 @@ def require_finite_gradient(iteration: Iteration, settings: TrainingSettings, nu
 
 def curve_rows(
     settings: TrainingSettings, number: int, iteration: Iteration, effective_sample_size: float
-) -> list[CurveRow]:
-    """The curve's rows of iteration `number`, one an inner step."""
+) -> list[dict]:
+    """The rows of `columns.TRAINING` of iteration `number`, one an inner step."""
     task_returns = [
         np.concatenate([rollout.returns.mean(axis=1) for rollout in step])
         for step in zip(*iteration.rollouts, strict=True)
     ]
     return [
-        CurveRow(
-            algorithm=settings.algorithm,
-            environment=settings.environment,
-            estimator=settings.estimator,
-            seed=settings.seed,
-            sample_size=settings.trajectories,
-            iteration=number,
-            environment_steps=(number + 1) * settings.steps_an_iteration,
-            inner_step=inner_step,
-            mean_return=float(returns.mean()),
-            task_std=float(returns.std()),
-            gradient_norm=float(iteration.measures.gradient_norms[0]),
-            kl=iteration.measures.kl,
-            step_accepted=iteration.measures.accepted,
-            inner_kl_coefficient=iteration.measures.inner_kl_coefficient,
-            effective_sample_size=effective_sample_size,
-        )
+        {
+            "algorithm": settings.algorithm,
+            "environment": settings.environment,
+            "estimator": settings.estimator,
+            "seed": settings.seed,
+            "sample_size": settings.trajectories,
+            "iteration": number,
+            "environment_steps": (number + 1) * settings.steps_an_iteration,
+            "inner_step": inner_step,
+            "mean_return": float(returns.mean()),
+            "task_std": float(returns.std()),
+            "gradient_norm": float(iteration.measures.gradient_norms[0]),
+            "kl": iteration.measures.kl,
+            "step_accepted": iteration.measures.accepted,
+            "inner_kl_coefficient": iteration.measures.inner_kl_coefficient,
+            "effective_sample_size": effective_sample_size,
+        }
         for inner_step, returns in enumerate(task_returns)
     ]
 
 
-def warnings_of(settings: TrainingSettings, rows: list[CurveRow]) -> list[str]:
+def warnings_of(settings: TrainingSettings, rows: list[dict]) -> list[str]:
     """What whoever reads the curve must know of the whole run."""
     warnings = []
-    if settings.outer_optimizer == "trpo" and not any(row.step_accepted for row in rows):
+    if settings.outer_optimizer == "trpo" and not any(row["step_accepted"] for row in rows):
         warnings.append(
             "the line search rejected every step, theta has not moved: the surrogate never rose within"
             " the trust region; raise tasks or trajectories, or change trust_region"
         )
-    factor = rows[-1].inner_kl_coefficient / (settings.inner_kl_coefficient or math.inf)
+    coefficient = rows[-1]["inner_kl_coefficient"]
+    factor = coefficient / (settings.inner_kl_coefficient or math.inf)
     if settings.inner_kl_target > 0 and not 1 / LARGEST_CHANGE < factor < LARGEST_CHANGE:
         warnings.append(
-            f"inner_kl_coefficient went to its bound, {rows[-1].inner_kl_coefficient:g}: the inner"
+            f"inner_kl_coefficient went to its bound, {coefficient:g}: the inner"
             f" steps cannot reach inner_kl_target {settings.inner_kl_target:g}; change"
             " inner_learning_rate or the target"
         )
     return warnings
 
 
-def progress_text(settings: TrainingSettings, latest: list[CurveRow]) -> str:
+def progress_text(settings: TrainingSettings, latest: list[dict]) -> str:
     """The run, and the returns before and after adaptation."""
-    arrows = " -> ".join(f"{row.mean_return:.1f}" for row in latest)
+    arrows = " -> ".join(f"{row['mean_return']:.1f}" for row in latest)
     run = f"{settings.environment} {settings.algorithm} seed {settings.seed}"
     return f"{run}, return {arrows}"
 
 
-def write_scalars(writer: tf.summary.SummaryWriter, number: int, latest: list[CurveRow]) -> None:
+def write_scalars(writer: tf.summary.SummaryWriter, number: int, latest: list[dict]) -> None:
     """The iteration's returns and gradient norm, for TensorBoard."""
     with writer.as_default(step=number):
         for row in latest:
-            tf.summary.scalar(f"return/inner_step_{row.inner_step}", row.mean_return)
-        tf.summary.scalar("meta_gradient/norm", latest[0].gradient_norm)
+            tf.summary.scalar(f"return/inner_step_{row['inner_step']}", row["mean_return"])
+        tf.summary.scalar("meta_gradient/norm", latest[0]["gradient_norm"])
     writer.flush()
 
 

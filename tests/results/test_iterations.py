@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from metarl.audit.iterations import iterations_to, mean_iterations_to, predicted_iterations
+from metarl.results.iterations import iterations_to, mean_iterations_to, predicted_iterations
 
 EVALUATED = np.array([0, 1, 2, 4, 8])
 
@@ -20,8 +20,8 @@ def test_first_iteration_at_the_level():
 def test_the_mean_over_seeds_and_its_interval():
     """Of two seeds a resample has both, or one of them twice."""
     norms = np.array([[8.0, 4.0, 1.0, 0.0, 0.0], [8.0, 8.0, 8.0, 4.0, 1.0]])
-    assert mean_iterations_to(EVALUATED, norms, 1.0) == (8.0, 2.0, 8.0)
-    assert mean_iterations_to(EVALUATED, np.full((2, 5), 9.0), 1.0) == (math.inf,) * 3
+    assert mean_iterations_to(EVALUATED, norms, 1.0, 0.95) == (8.0, 2.0, 8.0)
+    assert mean_iterations_to(EVALUATED, np.full((2, 5), 9.0), 1.0, 0.95) == (math.inf,) * 3
 
 
 @pytest.mark.parametrize(("variance", "bias"), [(0.0, 0.0), (0.3, 0.1), (5.0, 0.2), (400.0, 0.0)])

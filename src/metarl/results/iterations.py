@@ -1,4 +1,4 @@
-"""Iterations of SGD to a squared gradient norm of at most epsilon: measured, and predicted.
+"""Iterations of SGD until a squared gradient norm is at most epsilon: measured, and predicted.
 
 Imports no TensorFlow: the experiment, its figure and the claims share it.
 """
@@ -7,9 +7,7 @@ import math
 
 import numpy as np
 
-from metarl.randomness import generator
-
-RESAMPLES = 2000
+from metarl.results.statistics import RESAMPLES, seed_counts
 
 
 def iterations_to(iterations: np.ndarray, norms: np.ndarray, epsilon: float) -> np.ndarray:
@@ -29,13 +27,12 @@ def iterations_to(iterations: np.ndarray, norms: np.ndarray, epsilon: float) -> 
 
 
 def mean_iterations_to(
-    iterations: np.ndarray, norms: np.ndarray, epsilon: float, confidence: float = 0.95
+    iterations: np.ndarray, norms: np.ndarray, epsilon: float, confidence: float
 ) -> tuple[float, float, float]:
     """The first iteration at which the mean over seeds is at most `epsilon`, and its interval.
 
-    The interval is the percentile bootstrap over seeds, from a fixed random stream. Its ends are
-    order statistics, not interpolated, so that a resample that never gets there counts as later
-    than all others.
+    The interval is the percentile bootstrap over seeds. Its ends are order statistics, not
+    interpolated, so that a resample that never gets there counts as later than all others.
 
     Args:
       iterations: [I], ascending.
@@ -46,13 +43,26 @@ def mean_iterations_to(
     Returns:
       the iteration and the ends of its interval; inf for never.
     """
-    norms = np.asarray(norms, float)
-    chosen = generator(0, "bootstrap").integers(len(norms), size=(RESAMPLES, len(norms)))
-    shares = np.stack([np.bincount(row, minlength=len(norms)) for row in chosen]) / len(norms)
-    resampled = np.sort(iterations_to(iterations, shares @ norms, epsilon))
+    needed = resampled_iterations_to(iterations, norms, epsilon)
+    ordered = np.sort(needed[1:])
     outside = int((1 - confidence) / 2 * RESAMPLES)
-    first = iterations_to(iterations, norms.mean(axis=0), epsilon)
-    return float(first), float(resampled[outside]), float(resampled[-1 - outside])
+    return float(needed[0]), float(ordered[outside]), float(ordered[-1 - outside])
+
+
+def resampled_iterations_to(
+    iterations: np.ndarray, norms: np.ndarray, epsilon: float
+) -> np.ndarray:
+    """The first iteration at which the mean over seeds, then over resamples of them, is there.
+
+    Args:
+      iterations, norms, epsilon: see `mean_iterations_to`.
+
+    Returns:
+      [1 + RESAMPLES], inf for never.
+    """
+    norms = np.asarray(norms, float)
+    means = seed_counts(len(norms)) @ norms / len(norms)
+    return iterations_to(iterations, means, epsilon)
 
 
 def predicted_iterations(

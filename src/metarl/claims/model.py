@@ -1,0 +1,168 @@
+"""What a claim is: a statement, the evidence, what was measured in it, and the verdict."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from metarl.claims.criteria import Criteria
+from metarl.results.statistics import percentile_interval
+
+UNBIASED = "unbiased"
+HOLDS, FAILS, UNTESTED, REPORTED = "holds", "fails", "untested", "reported"
+LISTED_IN_SUMMARY = 4
+
+GRADIENT = "the gradient of J_N(theta) = E[V(theta')], theta' adapted on N trajectories"
+RETURN = "E[V(theta')] over the task distribution, as the mean return after adaptation"
+
+Criterion = Callable[[float], bool]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Declared criteria and the tables of `metarl.results.columns`, each possibly without rows.
+
+    Attributes:
+      criteria: what claims are held against.
+      exact: the judged problems of the exact audit.
+      sampled: the Monte Carlo and MuJoCo audits.
+      convergence: SGD on finite problems.
+      training: runs at the environments' own N.
+      study: runs at other N.
+      evaluation: held-out returns of the runs of `training`.
+      published: held-out returns of runs with published settings.
+    """
+
+    criteria: Criteria
+    exact: pd.DataFrame
+    sampled: pd.DataFrame
+    convergence: pd.DataFrame
+    training: pd.DataFrame
+    study: pd.DataFrame
+    evaluation: pd.DataFrame
+    published: pd.DataFrame
+
+    @property
+    def problems(self) -> list[str]:
+        """Of the exact audit."""
+        return sorted(self.exact["problem"].unique())
+
+    def places(self, level: str) -> list[str]:
+        """The problems of a sampled audit: "monte_carlo" or "mujoco"."""
+        return sorted(self.sampled.loc[self.sampled["level"] == level, "problem"].unique())
+
+
+def audited(audit: pd.DataFrame, problem: str, estimator: str) -> pd.DataFrame:
+    """The rows of one estimator on one problem of an audit, by sample size."""
+    chosen = (audit["problem"] == problem) & (audit["estimator"] == estimator)
+    return audit[chosen].sort_values("sample_size")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number with its interval; nan where there is none.
+
+    Attributes:
+      place: the problem or environment.
+      subject: the estimator, algorithm or difference of algorithms.
+      quantity: what was measured.
+      outcome: HOLDS, FAILS, UNTESTED, or REPORTED for what is measured beside the criterion.
+      value, low, high: the number and the ends of its interval.
+      note: what a reader should know.
+      form: format specification of the numbers.
+    """
+
+    place: str
+    subject: str
+    quantity: str
+    outcome: str
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    note: str = ""
+    form: str = "+z.2f"
+
+    @property
+    def number(self) -> str:
+        return format(self.value, self.form) if math.isfinite(self.value) else "none"
+
+    @property
+    def interval(self) -> str:
+        if not math.isfinite(self.low):
+            return "none"
+        return f"[{format(self.low, self.form)}, {format(self.high, self.form)}]"
+
+
+def judge(fulfilled: bool | np.bool_) -> str:
+    return HOLDS if fulfilled else FAILS
+
+
+def with_interval(measurement: Measurement, draws: np.ndarray, confidence: float) -> Measurement:
+    """The first of `draws` as the value, with the percentile interval of the others."""
+    if len(draws) < 2 or not np.isfinite(draws).all():
+        return measurement
+    low, high = percentile_interval(draws[1:], confidence)
+    return replace(measurement, value=float(draws[0]), low=float(low), high=float(high))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement, who makes it, how it is judged, and what was measured.
+
+    Attributes:
+      id: short name, also the anchor on the page.
+      statement: one sentence.
+      source: "paper", "ours", or another paper.
+      estimand: what is estimated.
+      level: "exact" (enumerated, no sampling noise), "monte carlo" (sampled tabular processes),
+        "mujoco" (simulation at fixed policies), "convergence" (SGD on enumerated problems),
+        "training" or "published" (training with published settings).
+      criterion: in words, with the declared numbers.
+      measurements: what the verdict rests on.
+      figure: its name, if it shows the evidence.
+      commands: what measures it again.
+      remarks: what a reader should know.
+    """
+
+    id: str
+    statement: str
+    source: str
+    estimand: str
+    level: str
+    criterion: str
+    measurements: Sequence[Measurement] = ()
+    figure: str | None = None
+    commands: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+
+    @property
+    def judged(self) -> list[Measurement]:
+        return [one for one in self.measurements if one.outcome != REPORTED]
+
+    @property
+    def verdict(self) -> str:
+        """One measurement that fails decides; one that could not be made leaves it open."""
+        outcomes = {one.outcome for one in self.judged}
+        if FAILS in outcomes:
+            return "not reproduced"
+        return "reproduced" if outcomes == {HOLDS} else "untested"
+
+    @property
+    def measured(self) -> str:
+        """What was measured, in one line."""
+        if not self.judged:
+            return "nothing"
+        if len(self.judged) <= LISTED_IN_SUMMARY:
+            several = len({one.subject for one in self.judged}) > 1
+            numbers: dict[str, list[str]] = {}
+            for one in self.judged:
+                where = f"{one.place}, {one.subject}" if several else one.place
+                numbers.setdefault(one.quantity, []).append(f"{one.number} ({where})")
+            return "; ".join(f"{name} {', '.join(values)}" for name, values in numbers.items())
+        outcomes = [one.outcome for one in self.judged]
+        untested = outcomes.count(UNTESTED)
+        return f"{outcomes.count(HOLDS)} of {len(outcomes)} hold" + (
+            f", {untested} untested" if untested else ""
+        )

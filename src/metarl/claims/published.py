@@ -1,0 +1,77 @@
+"""Claims on runs with published settings: their held-out returns beside the published ones."""
+
+from collections.abc import Callable
+
+from metarl.claims.model import RETURN, Claim, Evidence, Measurement, judge
+from metarl.results import statistics
+
+PUBLISHED = {  # environment: in words
+    "PointGoal_finn2017": "2D point",
+    "HalfCheetahDir_finn2017": "cheetah, direction",
+    "HalfCheetahVel_finn2017": "cheetah, velocity",
+}
+
+
+def reaches_published_returns(environment: str) -> Callable[[Evidence], Claim]:
+    """The published returns of one environment."""
+
+    def claim(evidence: Evidence) -> Claim:
+        allowed = evidence.criteria.published_deviations_below_max
+        return Claim(
+            id=f"published-{environment}",
+            statement=(
+                "MAML with TRPO reaches the published returns on held-out tasks"
+                f" ({PUBLISHED[environment]})."
+            ),
+            source="Finn et al. 2017",
+            estimand=f"{RETURN}, on 40 held-out tasks",
+            level="published",
+            criterion=(
+                "mean return over tasks and seeds after 0 to 3 inner steps, each at least the"
+                f" published mean minus {allowed:g} published standard"
+                f" deviation{'' if allowed == 1 else 's'} over tasks"
+            ),
+            measurements=returns_beside_published(evidence, environment),
+            figure="published_returns",
+            commands=["snakemake published", "snakemake all"],
+            remarks=[
+                (
+                    "The published numbers are of one checkpoint in MuJoCo 1.31 (cbfinn/maml_rl,"
+                    " folder icml); the runs here have its settings and as many iterations, tasks"
+                    " and trajectories."
+                ),
+            ],
+        )
+
+    return claim
+
+
+def returns_beside_published(evidence: Evidence, environment: str) -> list[Measurement]:
+    """The held-out return after each number of inner steps; the interval is over seeds."""
+    allowed = evidence.criteria.published_deviations_below_max
+    rows = evidence.published[evidence.published["environment"] == environment]
+    measurements = []
+    for step, of_step in rows.groupby("inner_step"):
+        returns = of_step.groupby("seed")["mean_return"].mean().to_numpy(float)
+        published, deviation = of_step[["published_return", "published_deviation"]].iloc[0]
+        low, high = statistics.bootstrap_interval(
+            returns, statistics.mean, evidence.criteria.confidence
+        )
+        value, seeds = float(returns.mean()), len(returns)
+        measurements.append(
+            Measurement(
+                place=environment,
+                subject=f"{step} inner step{'' if step == 1 else 's'}",
+                quantity="held-out return",
+                outcome=judge(value >= published - allowed * deviation),
+                value=value,
+                low=float(low),
+                high=float(high),
+                note=(
+                    f"published {published:.1f} +- {deviation:g};"
+                    f" {seeds} seed{'' if seeds == 1 else 's'}"
+                ),
+                form=".1f",
+            )
+        )
+    return measurements
