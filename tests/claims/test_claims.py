@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metarl.claims import CRITERIA, Files, catalogue, check_claims, write_claims
+from metarl.claims import Files, check_claims, criteria, write_claims
+from metarl.claims.published import PUBLISHED
 from metarl.errors import InputError, RunError
-from metarl.results import tables
+from metarl.results import columns
 
 CRITERIA_VALUES = {
     "confidence": 0.95,
@@ -29,7 +30,7 @@ EXACT = ["1", "2-bias", "2-variance", "3-exact", "leave-one-out", "lsf-bias-rate
 TRAINED = ["3-training", "adaptation"]
 SAMPLED = [f"{number}-{level}" for number in (1, 2, 3) for level in ("monte-carlo", "mujoco")]
 OTHERS = ["3-improvement", "4", "training-by-n", "dice-over-lvc", "controls"]
-OTHERS += [f"published-{environment}" for environment in catalogue.PUBLISHED]
+OTHERS += [f"published-{environment}" for environment in PUBLISHED]
 CONTROL = "metarl.audit.controls:doubled"
 AS_CLAIMED = {  # estimator: relative bias and its slope, slope of the variance
     "unbiased": (1e-15, 0.0, 1.0),
@@ -45,7 +46,7 @@ AS_CLAIMED = {  # estimator: relative bias and its slope, slope of the variance
 }
 
 
-def audit_frame(sizes=(4, 8, 16, 32, 64), **changed):
+def exact_frame(sizes=(4, 8, 16, 32, 64), **changed):
     """Power laws as claimed, but for the estimators in `changed`."""
     return pd.DataFrame(
         [
@@ -106,12 +107,13 @@ def published_frame(seeds=3, gain=7.0):
     """Published 0, 7, 14, 21 +- 2; measured `gain` an inner step."""
     one = evaluation_frame(seeds, gain)
     one = one[one["environment"] == "PointGoal"]
-    frame = pd.concat([one.assign(environment=name) for name in catalogue.PUBLISHED])
+    frame = pd.concat([one.assign(environment=name) for name in PUBLISHED])
     return frame.assign(published_return=7.0 * frame["inner_step"], published_deviation=2.0)
 
 
 def sampled_frame(sizes=(4, 8, 16, 32), **changed):
-    """Inner variances as claimed; squared biases with intervals around them; dice deviates 1.6 times as much as lvc."""
+    """Inner variances as claimed; squared biases with intervals around them; dice deviates 1.6
+    times as much as lvc."""
     rows = []
     for level, problem in (
         ("monte_carlo", "random_mdp_1"),
@@ -136,25 +138,29 @@ def sampled_frame(sizes=(4, 8, 16, 32), **changed):
                         "gradient_norm": 2.0,
                     }
                 )
-    columns = [*tables.SAMPLED.keys, *tables.SAMPLED.values]
-    return pd.DataFrame(rows).reindex(columns=columns)
+    return pd.DataFrame(rows).assign(confidence=CRITERIA_VALUES["confidence"])
 
 
 def study_frame(gain=3.0):
     """lsf ends above unbiased by `gain` more at N = 80 than at N = 5."""
 
-    def mean_return(row):
-        name, _, size = row["algorithm"].partition("_N")
-        return (1.0 + gain * (size == "80") + row["seed"]) * (name == "lsf")
+    def of_size(size):
+        ahead = 1.0 + gain * (size == 80)
+        frame = runs(
+            {"lsf": "lsf", "unbiased": "unbiased"},
+            3,
+            {"iteration": range(5), "inner_step": range(2)},
+            lambda row: (ahead + row["seed"]) * (row["estimator"] == "lsf"),
+        )
+        return frame.assign(sample_size=size)
 
-    algorithms = {f"{name}_N{size}": name for name in ("lsf", "unbiased") for size in (5, 80)}
-    frame = runs(algorithms, 3, {"iteration": range(5), "inner_step": range(2)}, mean_return)
-    frame["sample_size"] = frame["algorithm"].str.partition("_N")[2].astype(int)
+    frame = pd.concat(map(of_size, (5, 80)), ignore_index=True)
     return frame[frame["environment"] == "PointGoal"]
 
 
 def convergence_frame(exponents=(1.0, 0.0), seeds=3, iterations=4096):
-    """Squared norms exp(-k / tau), tau = 10 N^exponent, of unbiased and lsf; seeds a tenth apart."""
+    """Squared norms exp(-k / tau), tau = 10 N^exponent, of unbiased and lsf; seeds a tenth
+    apart."""
     evaluated = np.unique([0, *np.round(2.0 ** np.arange(0, np.log2(iterations) + 0.01, 1 / 16))])
     rows = [
         {
@@ -174,8 +180,17 @@ def convergence_frame(exponents=(1.0, 0.0), seeds=3, iterations=4096):
     return pd.DataFrame(rows).assign(step_size=1.0, variance=1.0, squared_bias=0.0)
 
 
+TABLES = {
+    "exact": columns.EXACT,
+    "sampled": columns.SAMPLED,
+    "convergence": columns.CONVERGENCE,
+    "training": columns.TRAINING,
+    "study": columns.TRAINING,
+    "evaluation": columns.EVALUATION,
+    "published": columns.PUBLISHED,
+}
 EVERYTHING = {
-    "audit": audit_frame,
+    "exact": exact_frame,
     "sampled": sampled_frame,
     "convergence": convergence_frame,
     "training": training_frame,
@@ -186,12 +201,12 @@ EVERYTHING = {
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path, complete):
     """Writes frames by kind and gives their Files."""
 
     def write(**frames):
         for kind, frame in frames.items():
-            frame.to_parquet(tmp_path / f"{kind}.parquet")
+            complete(TABLES[kind], frame).to_parquet(tmp_path / f"{kind}.parquet")
         return Files(**{kind: [tmp_path / f"{kind}.parquet"] for kind in frames})
 
     return write
@@ -214,19 +229,19 @@ def verdicts(claims):
 
 
 def only_measurement(claim, **wanted):
-    found = [
-        each
-        for each in claim["measurements"]
-        if all(each[key] == value for key, value in wanted.items())
+    matching = [
+        one
+        for one in claim["measurements"]
+        if all(one[key] == value for key, value in wanted.items())
     ]
-    assert len(found) == 1
-    return found[0]
+    assert len(matching) == 1
+    return matching[0]
 
 
 def test_evidence_as_claimed_reproduces_everything(judge):
-    found = verdicts(judge(**{kind: frame() for kind, frame in EVERYTHING.items()}))
-    assert set(found) == {*EXACT, *TRAINED, *SAMPLED, *OTHERS}
-    assert set(found.values()) == {"reproduced"}
+    outcomes = verdicts(judge(**{kind: frame() for kind, frame in EVERYTHING.items()}))
+    assert set(outcomes) == {*EXACT, *TRAINED, *SAMPLED, *OTHERS}
+    assert set(outcomes.values()) == {"reproduced"}
 
 
 @pytest.mark.parametrize(
@@ -240,36 +255,37 @@ def test_evidence_as_claimed_reproduces_everything(judge):
     ],
 )
 def test_sampled_evidence_against_a_claim(judge, estimator, wrong, caught):
-    found = verdicts(judge(sampled=sampled_frame(**{estimator: wrong})))
-    assert {name for name, verdict in found.items() if verdict == "not reproduced"} == caught
+    outcomes = verdicts(judge(sampled=sampled_frame(**{estimator: wrong})))
+    assert {name for name, verdict in outcomes.items() if verdict == "not reproduced"} == caught
 
 
 def test_noise_leaves_a_slope_open(judge):
-    """Errors of 20% at N = 4, 8, 16, 32: sum (x - mean)^2 = 5 log(2)^2, so the slope's error is 0.2 / sqrt(5) / log 2."""
+    """Errors of 20% at N = 4, 8, 16, 32: sum (x - mean)^2 = 5 log(2)^2, so the slope's error is 0.2
+    / sqrt(5) / log 2."""
     sampled = sampled_frame()
     margin = 1.959964 * 0.2 * sampled["inner_variance"]
     sampled["inner_variance_low"] = sampled["inner_variance"] - margin
     sampled["inner_variance_high"] = sampled["inner_variance"] + margin
     claim = judge(sampled=sampled)["1-monte-carlo"]
     assert claim["verdict"] == "untested"
-    (found,) = claim["measurements"]
+    (measurement,) = claim["measurements"]
     error = 0.2 / 5**0.5 / np.log(2)
-    assert found["high"] - found["value"] == pytest.approx(1.959964 * error, rel=1e-5)
-    assert "the noise leaves it open" in found["note"]
+    assert measurement["high"] - measurement["value"] == pytest.approx(1.959964 * error, rel=1e-5)
+    assert "the noise leaves it open" in measurement["note"]
 
 
 def test_a_level_that_cannot_see_maml_judges_no_control(judge):
     sampled = sampled_frame()
     sampled.loc[sampled["estimator"] == "maml", "squared_bias_low"] = -0.1
-    found = judge(sampled=sampled)["controls"]
-    assert found["verdict"] == "untested"
-    assert {each["outcome"] for each in found["measurements"]} == {"reported"}
+    claim = judge(sampled=sampled)["controls"]
+    assert claim["verdict"] == "untested"
+    assert {one["outcome"] for one in claim["measurements"]} == {"reported"}
 
 
 def test_a_control_that_the_exact_audit_misses(judge):
-    found = judge(audit=audit_frame(**{CONTROL: (1e-15, 0.0, -1.0)}))["controls"]
-    assert found["verdict"] == "not reproduced"
-    assert only_measurement(found, place="bandit", subject="doubled")["outcome"] == "fails"
+    claim = judge(exact=exact_frame(**{CONTROL: (1e-15, 0.0, -1.0)}))["controls"]
+    assert claim["verdict"] == "not reproduced"
+    assert only_measurement(claim, place="bandit", subject="doubled")["outcome"] == "fails"
 
 
 def test_a_masked_reference_is_reported_and_not_judged(judge):
@@ -277,10 +293,10 @@ def test_a_masked_reference_is_reported_and_not_judged(judge):
     masked = sampled["level"] == "mujoco"
     columns = ["squared_bias", "squared_bias_low", "squared_bias_high", "gradient_norm"]
     sampled.loc[masked, columns] = np.nan
-    found = judge(sampled=sampled)["controls"]
-    assert found["verdict"] == "reproduced"
-    mine = only_measurement(found, place="PointGoal, initial policy", subject="doubled")
-    assert mine["outcome"] == "reported" and "cannot be trusted" in mine["note"]
+    claim = judge(sampled=sampled)["controls"]
+    assert claim["verdict"] == "reproduced"
+    doubled = only_measurement(claim, place="PointGoal, initial policy", subject="doubled")
+    assert doubled["outcome"] == "reported" and "cannot be trusted" in doubled["note"]
 
 
 def test_the_ratio_of_deviations(judge):
@@ -293,15 +309,15 @@ def test_the_ratio_of_deviations(judge):
 
 
 def test_the_probability_of_improvement(judge):
-    """Of lsf's seeds 0, 1, 2 at -50, -49, -48 + advantage over unbiased at -50: a tie and two wins."""
+    """Of lsf's seeds 0, 1, 2 at -50, -49, -48 + advantage over unbiased at -50: a tie and two
+    wins."""
     claim = judge(training=training_frame(advantage=0.0))["3-improvement"]
-    found = only_measurement(claim, place="PointGoal", quantity="probability of improvement")
-    assert found["value"] == pytest.approx((0.5 + 1 + 1) / 3)
-    assert found["outcome"] == "fails"  # three times the tie has a chance of 1/27
-    area = only_measurement(
-        judge(training=training_frame())["3-improvement"],
-        place="PointGoal", quantity="difference of mean returns over training",
-    )  # fmt: skip
+    measurement = only_measurement(claim, place="PointGoal", quantity="probability of improvement")
+    assert measurement["value"] == pytest.approx((0.5 + 1 + 1) / 3)
+    assert measurement["outcome"] == "fails"  # three times the tie has a chance of 1/27
+    quantity = "difference of mean returns over training"
+    ahead = judge(training=training_frame())["3-improvement"]
+    area = only_measurement(ahead, place="PointGoal", quantity=quantity)
     assert area["value"] == pytest.approx(0.2 * 6.0)
     few = judge(training=training_frame(seeds=2))["3-improvement"]
     assert few["verdict"] == "untested"
@@ -309,9 +325,7 @@ def test_the_probability_of_improvement(judge):
 
 @pytest.mark.parametrize(("gain", "verdict"), [(3.0, "reproduced"), (-3.0, "not reproduced")])
 def test_the_gain_by_sample_size(judge, gain, verdict):
-    training = training_frame().replace(
-        {"algorithm": {"lsf_vpg": "lsf", "unbiased_vpg": "unbiased"}}
-    )
+    training = training_frame().assign(algorithm=lambda frame: frame["estimator"])
     claim = judge(study=study_frame(gain), training=training)["training-by-n"]
     assert claim["verdict"] == verdict
     assert only_measurement(claim, subject="lsf - unbiased, N = 20")["value"] == pytest.approx(6.0)
@@ -353,26 +367,26 @@ def test_an_unbiased_run_that_never_gets_there_is_a_lower_bound(judge):
 
 def test_check_compares_with_what_was_written(judge, files, tmp_path):
     folder = tmp_path / "claims"
-    judge(audit=audit_frame())
+    judge(exact=exact_frame())
     before = (folder / "claims.json").read_bytes()
-    check_claims(CRITERIA_VALUES, files(audit=audit_frame()), folder)
-    wrong = files(audit=audit_frame(lsf=(0.05, -1.0, -0.5)))
+    check_claims(CRITERIA_VALUES, files(exact=exact_frame()), folder)
+    wrong = files(exact=exact_frame(lsf=(0.05, -1.0, -0.5)))
     with pytest.raises(RunError, match="2-variance: reproduced -> not reproduced"):
         check_claims(CRITERIA_VALUES, wrong, folder)
     moved = CRITERIA_VALUES | {"lsf_bias_slope_max": -0.6}
     with pytest.raises(RunError, match="the criteria were changed"):
-        check_claims(moved, files(audit=audit_frame()), folder)
+        check_claims(moved, files(exact=exact_frame()), folder)
     assert (folder / "claims.json").read_bytes() == before
     (folder / "claims.json").write_text("{}")
     with pytest.raises(InputError, match="is no claims.json"):
-        check_claims(CRITERIA_VALUES, files(audit=audit_frame()), folder)
+        check_claims(CRITERIA_VALUES, files(exact=exact_frame()), folder)
 
 
 def test_the_second_order_expansion_is_reported(judge):
-    claim = judge(audit=audit_frame(lsf2=(0.05, -2.0, -1.0)))["lsf-bias-rate"]
-    found = only_measurement(claim, place="chain", subject="lsf2")
-    assert found["value"] == pytest.approx(-2.0) and found["outcome"] == "reported"
-    assert judge(audit=audit_frame())["lsf-bias-rate"]["verdict"] == "reproduced"
+    claim = judge(exact=exact_frame(lsf2=(0.05, -2.0, -1.0)))["lsf-bias-rate"]
+    measurement = only_measurement(claim, place="chain", subject="lsf2")
+    assert measurement["value"] == pytest.approx(-2.0) and measurement["outcome"] == "reported"
+    assert judge(exact=exact_frame())["lsf-bias-rate"]["verdict"] == "reproduced"
 
 
 def test_no_evidence_leaves_everything_untested(judge):
@@ -395,22 +409,24 @@ def test_no_evidence_leaves_everything_untested(judge):
     ],
 )
 def test_planted_wrong_estimator_is_caught_and_nothing_else(judge, estimator, wrong, caught):
-    found = verdicts(judge(audit=audit_frame(**{estimator: wrong})))
-    assert {name for name in EXACT if found[name] == "not reproduced"} == caught
-    assert {found[name] for name in EXACT} == {"reproduced", "not reproduced"}
+    outcomes = verdicts(judge(exact=exact_frame(**{estimator: wrong})))
+    assert {name for name in EXACT if outcomes[name] == "not reproduced"} == caught
+    assert {outcomes[name] for name in EXACT} == {"reproduced", "not reproduced"}
 
 
 def test_slopes_and_their_sample_sizes_are_reported(judge):
-    claim = judge(audit=audit_frame())["2-bias"]
-    found = only_measurement(claim, place="chain")
-    assert [found["value"], found["low"], found["high"]] == pytest.approx([-1] * 3)
-    assert found["note"] == "N = 8 to 64"
+    claim = judge(exact=exact_frame())["2-bias"]
+    measurement = only_measurement(claim, place="chain")
+    assert [measurement["value"], measurement["low"], measurement["high"]] == pytest.approx(
+        [-1] * 3
+    )
+    assert measurement["note"] == "N = 8 to 64"
     assert claim["measured"] == "slope of the relative bias -1.00 (bandit), -1.00 (chain)"
     assert "J_N(theta) = E[V(theta')]" in claim["estimand"]
 
 
 def test_bias_floors_are_reported_and_not_judged(judge):
-    claim = judge(audit=audit_frame(lvc=(0.04, -1.0, -1.0)))["3-exact"]
+    claim = judge(exact=exact_frame(lvc=(0.04, -1.0, -1.0)))["3-exact"]
     assert claim["verdict"] == "reproduced"
     floors = claim["remarks"][-1]
     assert all(f"{name} (chain)" in floors for name in ("maml", "fomaml", "emaml"))
@@ -430,19 +446,19 @@ def test_bias_floors_are_reported_and_not_judged(judge):
     ],
 )
 def test_estimator_that_was_not_audited_leaves_its_claims_untested(judge, estimator, untested):
-    audit = audit_frame()
-    found = verdicts(judge(audit=audit[audit["estimator"] != estimator]))
-    assert {name for name in EXACT if found[name] == "untested"} == untested
+    audit = exact_frame()
+    outcomes = verdicts(judge(exact=audit[audit["estimator"] != estimator]))
+    assert {name for name in EXACT if outcomes[name] == "untested"} == untested
 
 
 def test_one_sample_size_is_too_few(judge):
-    claims = judge(audit=audit_frame(sizes=(8,)))
+    claims = judge(exact=exact_frame(sizes=(8,)))
     assert {claims[name]["verdict"] for name in EXACT} == {"untested"}
     assert "a slope needs two" in claims["1"]["measurements"][0]["note"]
 
 
 def test_two_sample_sizes_have_a_slope_and_no_interval(judge):
-    claims = judge(audit=audit_frame(sizes=(8, 16)))
+    claims = judge(exact=exact_frame(sizes=(8, 16)))
     assert claims["2-bias"]["verdict"] == "reproduced"
     assert claims["2-bias"]["measurements"][0]["low"] is None
     assert claims["lsf-bias-rate"]["verdict"] == "untested"
@@ -450,18 +466,20 @@ def test_two_sample_sizes_have_a_slope_and_no_interval(judge):
 
 @pytest.mark.parametrize("column", ["relative_bias", "variance"])
 def test_values_that_are_not_finite_reproduce_nothing(judge, column):
-    found = verdicts(judge(audit=audit_frame().assign(**{column: np.nan})))
+    outcomes = verdicts(judge(exact=exact_frame().assign(**{column: np.nan})))
     using = {"relative_bias": {"2-bias", "3-exact", "leave-one-out", "lsf-bias-rate"}}
-    assert {found[name] for name in using.get(column, set(EXACT) - using["relative_bias"])} == {
+    assert {outcomes[name] for name in using.get(column, set(EXACT) - using["relative_bias"])} == {
         "untested"
     }
 
 
 def test_final_returns_are_paired_over_seeds(judge):
     claim = judge(training=training_frame())["3-training"]
-    found = only_measurement(claim, place="PointGoal")
-    assert found["subject"] == "lsf_vpg - unbiased_vpg"
-    assert (found["value"], found["low"], found["high"]) == pytest.approx((6.0, 5.0, 7.0))
+    measurement = only_measurement(claim, place="PointGoal")
+    assert measurement["subject"] == "lsf_vpg - unbiased_vpg"
+    assert (measurement["value"], measurement["low"], measurement["high"]) == pytest.approx(
+        (6.0, 5.0, 7.0)
+    )
 
 
 def test_interval_that_holds_zero_does_not_reproduce(judge):
@@ -473,10 +491,10 @@ def test_two_seeds_are_untested_and_have_no_interval(judge):
     claims = judge(training=training_frame(seeds=2), evaluation=evaluation_frame(seeds=2))
     for name in TRAINED:
         assert claims[name]["verdict"] == "untested"
-        for found in claims[name]["measurements"]:
-            assert found["value"] > 0
-            assert found["low"] is found["high"] is None
-            assert "2 seed(s): an interval needs 3" in found["note"]
+        for one in claims[name]["measurements"]:
+            assert one["value"] > 0
+            assert one["low"] is one["high"] is None
+            assert "2 seed(s): an interval needs 3" in one["note"]
 
 
 def test_environment_without_an_unbiased_run_is_untested(judge):
@@ -484,8 +502,8 @@ def test_environment_without_an_unbiased_run_is_untested(judge):
     missing = (training["environment"] == "PointGoal") & (training["estimator"] == "unbiased")
     claim = judge(training=training[~missing])["3-training"]
     assert claim["verdict"] == "untested"
-    found = only_measurement(claim, place="PointGoal")
-    assert (found["subject"], found["note"]) == ("unbiased estimate", "no training run")
+    measurement = only_measurement(claim, place="PointGoal")
+    assert (measurement["subject"], measurement["note"]) == ("unbiased estimate", "no training run")
 
 
 def test_runs_without_a_common_seed_are_untested(judge):
@@ -493,7 +511,7 @@ def test_runs_without_a_common_seed_are_untested(judge):
     training.loc[training["estimator"] == "unbiased", "seed"] += 10
     claim = judge(training=training)["3-training"]
     assert claim["verdict"] == "untested"
-    assert {found["note"] for found in claim["measurements"]} == {"no seed in common"}
+    assert {one["note"] for one in claim["measurements"]} == {"no seed in common"}
 
 
 @pytest.mark.parametrize("bad", [np.nan, -np.inf, np.inf])
@@ -506,10 +524,10 @@ def test_diverged_practical_run_counts_as_the_worst_return(judge, bad):
     diverged = post & (training["algorithm"] == "lsf_vpg") & (training["seed"] == 2)
     training.loc[diverged & (training["iteration"] >= 5), "mean_return"] = bad
     claim = judge(training=training)["3-training"]
-    found = only_measurement(claim, place="PointGoal")
-    assert found["value"] == pytest.approx((5 + 6 - 10) / 3)
-    assert (found["low"], found["outcome"]) == (pytest.approx(-10), "fails")
-    assert found["note"] == "diverged, counted as the worst return: lsf_vpg seed 2"
+    measurement = only_measurement(claim, place="PointGoal")
+    assert measurement["value"] == pytest.approx((5 + 6 - 10) / 3)
+    assert (measurement["low"], measurement["outcome"]) == (pytest.approx(-10), "fails")
+    assert measurement["note"] == "diverged, counted as the worst return: lsf_vpg seed 2"
     assert claim["verdict"] == "not reproduced"
 
 
@@ -517,9 +535,9 @@ def test_diverged_unbiased_run_counts_against_it(judge):
     training = training_frame()
     unbiased = (training["algorithm"] == "unbiased_vpg") & (training["seed"] == 0)
     training.loc[unbiased & (training["iteration"] >= 8), "mean_return"] = np.nan
-    found = judge(training=training)["3-training"]["measurements"][0]
-    assert found["outcome"] == "holds"
-    assert "unbiased_vpg seed 0" in found["note"]
+    measurement = judge(training=training)["3-training"]["measurements"][0]
+    assert measurement["outcome"] == "holds"
+    assert "unbiased_vpg seed 0" in measurement["note"]
 
 
 def test_environment_in_which_every_run_diverged_is_untested(judge):
@@ -528,17 +546,19 @@ def test_environment_in_which_every_run_diverged_is_untested(judge):
     claims = judge(training=training, evaluation=evaluation)
     for name in TRAINED:
         assert claims[name]["verdict"] == "untested"
-        assert {found["note"] for found in claims[name]["measurements"]} == {"every run diverged"}
+        assert {one["note"] for one in claims[name]["measurements"]} == {"every run diverged"}
 
 
 def test_gain_is_that_of_the_first_inner_step(judge):
     claim = judge(evaluation=evaluation_frame())["adaptation"]
-    found = only_measurement(claim, place="PointGoal", subject="lsf_vpg")
-    assert (found["value"], found["low"], found["high"]) == pytest.approx((8.0, 7.0, 9.0))
+    measurement = only_measurement(claim, place="PointGoal", subject="lsf_vpg")
+    assert (measurement["value"], measurement["low"], measurement["high"]) == pytest.approx(
+        (8.0, 7.0, 9.0)
+    )
 
 
 def test_page_has_the_table_first_and_every_claim_after_it(judge, tmp_path):
-    claims = judge(audit=audit_frame(), training=training_frame(), evaluation=evaluation_frame())
+    claims = judge(exact=exact_frame(), training=training_frame(), evaluation=evaluation_frame())
     page = (tmp_path / "claims" / "claims.md").read_text()
     table = page.split("## How to read this page")[0]
     for name, claim in claims.items():
@@ -552,7 +572,7 @@ def test_page_has_the_table_first_and_every_claim_after_it(judge, tmp_path):
 
 
 def test_commands_repeat_the_audit(judge):
-    assert judge(audit=audit_frame())["leave-one-out"]["commands"] == [
+    assert judge(exact=exact_frame())["leave-one-out"]["commands"] == [
         f"metarl audit exact --problem {problem} --estimators leave_one_out"
         f" --sample-sizes 4 8 16 32 64 --output {problem}.parquet"
         for problem in ("bandit", "chain")
@@ -589,27 +609,45 @@ def test_bad_criteria_are_refused_and_nothing_is_written(tmp_path, changes, mess
     assert not (tmp_path / "claims").exists()
 
 
-@pytest.mark.parametrize("name", CRITERIA)
+@pytest.mark.parametrize("name", criteria.NAMES)
 def test_every_criterion_is_required(tmp_path, name):
-    criteria = {key: value for key, value in CRITERIA_VALUES.items() if key != name}
+    others = {key: value for key, value in CRITERIA_VALUES.items() if key != name}
     with pytest.raises(InputError, match=f"criterion {name} is missing"):
-        write_claims(criteria, Files(), tmp_path)
+        write_claims(others, Files(), tmp_path)
+
+
+def test_a_sampled_audit_of_another_confidence_is_refused(files, tmp_path):
+    audit = files(sampled=sampled_frame().assign(confidence=0.9))
+    with pytest.raises(
+        InputError, match=r"sampled.parquet: its intervals have confidence 0.9, 0.9"
+    ):
+        write_claims(CRITERIA_VALUES, audit, tmp_path / "claims")
+    assert not (tmp_path / "claims").exists()
+
+
+def test_the_claims_speak_of_the_declared_confidence(files, tmp_path):
+    audit = files(sampled=sampled_frame().assign(confidence=0.9))
+    write_claims(CRITERIA_VALUES | {"confidence": 0.9}, audit, tmp_path / "claims")
+    page = (tmp_path / "claims" / "claims.md").read_text()
+    assert "An interval of 90% excludes 0 by chance once in 20 times on this side." in page
+    assert "95" not in page and "0.9 interval" in page
 
 
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        write_claims(CRITERIA_VALUES, Files(audit=[tmp_path / "a.parquet"]), tmp_path / "claims")
+        write_claims(CRITERIA_VALUES, Files(exact=[tmp_path / "a.parquet"]), tmp_path / "claims")
     assert not (tmp_path / "claims").exists()
 
 
 def test_published_returns_hold_within_or_above_the_interval(judge):
-    """Measured 0.5 and, with seeds 0 to 2, gain + 1 more each step, against published 0, 7, 14, 21, each +- 2: above, within, at its end, below."""
+    """Measured 0.5 and, with seeds 0 to 2, gain + 1 more each step, against published 0, 7, 14, 21,
+    each +- 2: above, within, at its end, below."""
     name = "published-PointGoal_finn2017"
     above, within = (judge(published=published_frame(gain=gain))[name] for gain in (9.0, 6.0))
     assert above["verdict"] == within["verdict"] == "reproduced"
     below = judge(published=published_frame(gain=5.0))[name]
     assert below["verdict"] == "not reproduced"
-    outcomes = [each["outcome"] for each in below["measurements"]]
+    outcomes = [one["outcome"] for one in below["measurements"]]
     assert outcomes[0] == "holds" and outcomes[-1] == "fails"
     one = only_measurement(below, subject="1 inner step")
     assert "published 7.0 +- 2; 3 seeds" in one["note"] and one["low"] < one["value"] < one["high"]

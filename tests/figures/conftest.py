@@ -83,7 +83,8 @@ def sampled_frame(complete):
 
 @pytest.fixture
 def convergence_frame(complete):
-    """Squared norms 2 exp(-k / (4 N)) of unbiased, at half the rate for even seeds; lsf's fall ten times as fast."""
+    """Squared norms 2 exp(-k / (4 N)) of unbiased, at half the rate for even seeds; lsf's fall ten
+    times as fast."""
     rows = [
         {
             "problem": "bandit",
@@ -123,7 +124,8 @@ def published_frame(evaluation_frame):
 
 @pytest.fixture
 def paths_frame(complete, evaluation_frame):
-    """Straight lines: after k inner steps, trajectory i of task j goes to (k j + i / 10, -k j) in 4 steps."""
+    """Straight lines: after k inner steps, trajectory i of task j goes to (k j + i / 10, -k j) in 4
+    steps."""
     frame = evaluation_frame[evaluation_frame["algorithm"] == "second"]
     frame = frame.merge(pd.DataFrame({"trajectory": [0, 1]}), how="cross")
     frame = frame.merge(pd.DataFrame({"step": [1, 2, 3, 4]}), how="cross")

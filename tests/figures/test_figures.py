@@ -9,7 +9,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib
-import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.text import Text
@@ -114,11 +113,13 @@ def test_less_confidence_draws_shorter_intervals(name, tables_of, write):
     paths = write(pd.concat([frame, more]))
     module = importlib.import_module(f"metarl.figures.{name}")
 
-    def heights(confidence: float) -> np.ndarray:
+    def heights(confidence: float) -> pd.Series:
+        """Of bars, and of bands at each x."""
         axes = module.draw(paths, confidence).axes
-        collections = [one for axis in axes for one in axis.collections]
-        ends = [path.vertices[:, 1] for one in collections for path in one.get_paths()]
-        return np.array([np.ptp(y) for y in ends])
+        shapes = [path for axis in axes for one in axis.collections for path in one.get_paths()]
+        points = [pd.DataFrame(path.vertices, columns=["x", "y"]) for path in shapes]
+        by_x = pd.concat(points, keys=range(len(points)), names=["shape"]).groupby(["shape", "x"])
+        return by_x["y"].max() - by_x["y"].min()
 
     wide, narrow = heights(0.95), heights(0.5)
     assert (narrow <= wide).all() and narrow.sum() < 0.8 * wide.sum()

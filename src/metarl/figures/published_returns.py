@@ -45,7 +45,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
             )
             for (algorithm, seed), run in rows.groupby(["algorithm", "seed"]):
                 by_step = run.groupby("inner_step")["mean_return"]
-                measured = by_step.mean(), by_step.std(ddof=0)
+                measured = by_step.mean().to_numpy(), by_step.std(ddof=0).to_numpy()
                 shift = SPREAD * (0.5 + 0.5 * seed)
                 axis.errorbar(steps + shift, *measured, **looks[algorithm].marks, elinewidth=0.9)
         style.shared_legend(figure, {"published": PUBLISHED, **looks}, diverged=False)
