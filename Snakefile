@@ -1,16 +1,30 @@
 # What `snakemake all` runs: the exact audit, meta-training, evaluation, and from their tables the
 # figures and the claims. Settings: config/; how it runs: profiles/; rules: workflow/rules/; what
 # the rules call: `metarl --help`.
+import sys
+from pathlib import Path
+
+from snakemake.logging import logger
 from snakemake.utils import min_version
+
+from metarl.configuration import read_configuration
+from metarl.errors import InputError
 
 min_version("9.27")
 
-
-# A file given with --configfile replaces the default one: merged, the default's environments would
-# join its own.
-if not workflow.configfiles:
-
-    configfile: "config/config.yaml"
+# A file given with --configfile, or the default one. Not by `configfile:`, which merges the default
+# into the other, knows no `extends` and does not name the file that it cannot read.
+FILES = [*workflow.overwrite_configfiles] or [Path("config/config.yaml")]
+try:
+    if len(FILES) > 1:
+        raise InputError(
+            f"--configfile names {len(FILES)} files; give one, which extends the others"
+        )
+    config = read_configuration(FILES[0], workflow.config_settings.config)
+except InputError as error:
+    logger.error(str(error))
+    sys.exit(2)
+workflow.configfiles[:] = FILES  # for the report
 
 
 report: "workflow/report/workflow.rst"
@@ -35,11 +49,7 @@ rule all:
         TRAINING_TABLES,
         STUDY_TABLES,
         EVALUATION_TABLES,
-        [
-            f"{FIGURES}/{figure.name}.{suffix}"
-            for figure in figures.FIGURES
-            for suffix in figure.formats
-        ],
+        [f"{FIGURES}/{figure.name}.{suffix}" for figure in DRAWN for suffix in figure.formats],
         expand(f"{FIGURES}/claims.{{format}}", format=["md", "json"]),
 
 

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from metarl import bench
+from metarl.configuration import read_configuration, training_runs
 from metarl.environments import make
 from metarl.errors import InputError
+
+SMOKE = Path(__file__).parents[1] / "config" / "smoke.yaml"
 
 
 @pytest.fixture
@@ -69,47 +72,34 @@ def test_core_hours_are_an_iterations_seconds_scaled(monkeypatch):
     timed.iterate = lambda self: None
     monkeypatch.setattr(bench, "Timed", timed)
     row = dataclasses.replace(bench.settings_of("lsf", 4 * bench.COSTED_TASKS), iterations=10)
-    found = bench.core_hours({"PointGoal": {"a": row}, "HalfCheetahDir": {"a": row, "b": row}})
-    assert found["environments"] == {"PointGoal": 40.0, "HalfCheetahDir": 40.0}
-    assert found["relative"] == {"a": 1.0, "b": 1.0}
-    assert found["of_environment"] == "HalfCheetahDir"
+    runs = {("PointGoal", "a"): row, ("HalfCheetahDir", "a"): row, ("HalfCheetahDir", "b"): row}
+    costs = bench.core_hours(runs)
+    assert costs["environments"] == {"PointGoal": 40.0, "HalfCheetahDir": 40.0}
+    assert costs["relative"] == {"a": 1.0, "b": 1.0}
+    assert costs["of_environment"] == "HalfCheetahDir"
 
 
 def test_costs_the_runs_of_a_configuration(small):
-    """A row per environment and algorithm; the cost is that of an iteration times tasks and iterations."""
-    rows = bench.read_rows(Path(__file__).parents[1] / "config" / "smoke.yaml")
-    environments, algorithms = list(rows), list(rows["PointGoal"])
-    point = rows["PointGoal"][algorithms[0]]
-    assert point.environment == "PointGoal" and point.horizon == 10
-    few = {"PointGoal": {name: rows["PointGoal"][name] for name in algorithms[:2]}}
-    found = bench.core_hours(few)
-    assert set(found["environments"]) == {"PointGoal"} and found["of_algorithm"] == algorithms[0]
-    assert found["relative"][algorithms[0]] == 1.0 and found["relative"][algorithms[1]] > 0
-    assert len(environments) == 2
-    assert found["of_environment"] == "PointGoal"
-    long = dataclasses.replace(point, iterations=10**6 * point.iterations)
-    ratio = bench.core_hours({"PointGoal": {algorithms[0]: long}})["environments"]["PointGoal"]
-    assert ratio > 1e4 * found["environments"]["PointGoal"]
+    """The cost is that of an iteration times tasks and iterations."""
+    runs = training_runs(read_configuration(SMOKE))
+    few = {run: runs[run] for run in list(runs)[:2]}
+    (environment, first), (_, second) = few
+    costs = bench.core_hours(few)
+    assert costs["of_environment"] == environment == "PointGoal"
+    assert set(costs["environments"]) == {"PointGoal"} and costs["of_algorithm"] == first
+    assert costs["relative"][first] == 1.0 and costs["relative"][second] > 0
+    run = few[environment, first]
+    long = dataclasses.replace(run, iterations=10**6 * run.iterations)
+    longer = bench.core_hours({(environment, first): long})["environments"]["PointGoal"]
+    assert longer > 1e4 * costs["environments"]["PointGoal"]
 
 
-@pytest.mark.parametrize("text", ["", "a: [", "algorithms: 3", "algorithms: {a: {}}"])
-def test_something_else_is_no_configuration(text, tmp_path):
-    (tmp_path / "config.yaml").write_text(text)
-    with pytest.raises(InputError, match="no configuration of the workflow"):
-        bench.read_rows(tmp_path / "config.yaml")
-
-
-def test_a_file_that_is_no_text_is_no_configuration(tmp_path):
-    (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="no configuration of the workflow"):
-        bench.read_rows(tmp_path / "config.yaml")
-
-
-def test_a_bad_setting_of_a_configuration_is_named_as_elsewhere(tmp_path):
-    text = "algorithms: {a: {estimator: lsf}}\nenvironments: {PointGoal: {iterations: 0}}\n"
-    (tmp_path / "config.yaml").write_text(text)
-    with pytest.raises(InputError, match="^iterations is 0; give an integer >= 1$"):
-        bench.read_rows(tmp_path / "config.yaml")
+def test_costs_nothing_before_the_configuration_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "peak_memory", lambda threads: pytest.fail("measured"))
+    path = tmp_path / "config.yaml"
+    path.write_text("algorithms: {a: {estimator: lsf}}\n")
+    with pytest.raises(InputError, match=r"config\.yaml: top level: missing key"):
+        bench.bench(threads=1, configuration=path)
 
 
 def test_both_sides_simulate_the_same_steps():

@@ -1,125 +1,425 @@
-"""metarl.configuration: the scales fit their schema, and bad settings get one line."""
+"""metarl.configuration: what a file inherits, the settings of its runs, and faults in one line."""
 
 import copy
-import re
+import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from metarl.configuration import check_configuration
+from metarl.configuration import (
+    DEFAULTS,
+    SCHEMA,
+    estimator_names,
+    flags,
+    published_evaluations,
+    published_runs,
+    read_configuration,
+    study_runs,
+    training_runs,
+)
 from metarl.errors import InputError
+from metarl.settings import TrainingSettings
 
-ROOT = Path(__file__).parents[1]
-SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
-SMOKE = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
-
-
-@pytest.mark.parametrize("scale", ["config", "smoke", "paper"])
-def test_the_scales_fit_the_schema(scale):
-    config = yaml.safe_load((ROOT / "config" / f"{scale}.yaml").read_text())
-    check_configuration(config, SCHEMA, scale)
+CONFIG = Path(__file__).parents[1] / "config"
+SMOKE = yaml.safe_load((CONFIG / "config.yaml").read_text()) | yaml.safe_load(
+    (CONFIG / "smoke.yaml").read_text()
+)
+del SMOKE["extends"]
 
 
-@pytest.mark.parametrize("scale", ["config", "smoke", "paper"])
-def test_every_key_has_a_why_above_it(scale):
-    lines = (ROOT / "config" / f"{scale}.yaml").read_text().splitlines()
-    keys = [number for number, line in enumerate(lines) if re.match(r" *\w+:", line)]
-    assert len(keys) > 40
-    assert [lines[n] for n in keys if not lines[n - 1].lstrip().startswith("#")] == []
+def write(path: Path, config: object) -> Path:
+    path.write_text(config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False))
+    return path
+
+
+def refusal(path: Path) -> str:
+    """The one line by which a file is refused."""
+    with pytest.raises(InputError) as caught:
+        read_configuration(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """The working directory, so that messages are as short as a user's."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# --- the scales --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("scale", "environments"), [("config", 2), ("smoke", 2), ("paper", 13)])
+def test_the_scales_are_accepted(scale, environments):
+    assert len(read_configuration(CONFIG / f"{scale}.yaml")["environments"]) == environments
+
+
+def test_the_default_scale_states_every_setting():
+    assert set(yaml.safe_load((CONFIG / "config.yaml").read_text())["training_defaults"]) == set(
+        DEFAULTS
+    )
+
+
+def test_the_settings_of_published_benchmarks():
+    """ProMP's settings (Rothfuss et al. 2019) where nothing else is stated."""
+    run = training_runs(read_configuration(CONFIG / "paper.yaml"))["AntDir", "maml_trpo"]
+    assert run == TrainingSettings(
+        environment="AntDir",
+        estimator="maml",
+        algorithm="maml_trpo",
+        iterations=1001,
+        tasks=40,
+        trajectories=20,
+        horizon=200,
+        hidden_sizes=(64, 64),
+        inner_learning_rate=0.1,
+        outer_optimizer="trpo",
+    )
+
+
+# --- extends -----------------------------------------------------------------------------------
+
+
+def test_a_section_replaces_the_whole_one_and_the_rest_is_inherited(folder):
+    (folder / "scales").mkdir()
+    write(folder / "base.yaml", SMOKE)
+    write(folder / "scales/middle.yaml", {"extends": "../base.yaml", "seeds": [0, 3]})
+    section = {"PointGoal": {"iterations": 7}}
+    mine = write(folder / "mine.yaml", {"extends": "scales/middle.yaml", "environments": section})
+    config = read_configuration(mine)
+    assert config["environments"] == {
+        "PointGoal": DEFAULTS | SMOKE["training_defaults"] | section["PointGoal"]
+    }
+    assert config["seeds"] == [0, 3]
+    assert config["audit"] == SMOKE["audit"]
+    assert "extends" not in config
 
 
 @pytest.mark.parametrize(
-    ("keys", "value", "line"),
+    ("files", "line"),
     [
         (
-            ("evaluation", "task"),
-            4,
-            "evaluation: unknown key task; allowed: tasks, trajectories, inner_steps",
+            {"a": {"extends": "b.yaml"}},
+            "a.yaml: extends: got 'b.yaml'; allowed: the path of a file",
+        ),
+        ({"a": {"extends": 3}}, "a.yaml: extends: got 3; allowed: the path of a file"),
+        ({"a": {"extends": None}}, "a.yaml: extends: got None; allowed: the path of a file"),
+        ({"a": {"extends": "."}}, "a.yaml: extends: got '.'; allowed: the path of a file"),
+        ({"a": {"extends": "a.yaml"}}, "a.yaml: extends: got 'a.yaml', which extends this file"),
+        (
+            {"a": {"extends": "b.yaml"}, "b": {"extends": "c.yaml"}, "c": {"extends": "b.yaml"}},
+            "c.yaml: extends: got 'b.yaml', which extends this file",
+        ),
+        ({"a": {"extends": "b.yaml"}, "b": "seeds: ["}, "b.yaml, line 1: no YAML"),
+    ],
+)
+def test_what_cannot_be_extended_is_one_line(folder, files, line):
+    for name, config in files.items():
+        write(folder / f"{name}.yaml", config)
+    assert refusal(folder / "a.yaml").startswith(line)
+
+
+def test_the_file_that_states_the_fault_is_named(folder):
+    write(folder / "base.yaml", SMOKE | {"seeds": []})
+    mine = write(folder / "mine.yaml", {"extends": "base.yaml", "results": "elsewhere"})
+    assert refusal(mine).startswith("base.yaml: seeds: got []")
+
+
+def test_overrides_replace_sections(folder):
+    mine = write(folder / "mine.yaml", SMOKE)
+    assert read_configuration(mine, {"results": "elsewhere"})["results"] == "elsewhere"
+    with pytest.raises(InputError, match="^--config: seeds: got 'x'"):
+        read_configuration(mine, {"seeds": "x"})
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (None, "a.yaml: No such file or directory; give a file such as config/config.yaml"),
+        (b"", "a.yaml: holds no settings"),
+        (b"[1, 2]", "a.yaml: holds a list"),
+        (b"text", "a.yaml: holds a str"),
+        (b"\xff\xfe\x00", "a.yaml: no YAML ("),
+        (b"seeds: [0]\nresults: \x00", "a.yaml, line 2: no YAML (special characters are not"),
+        (b"seeds: [0\nresults: a", "a.yaml, line 2: no YAML (expected ',' or ']', but got ':')"),
+        (b"seeds: 0\n\tresults: a", "a.yaml, line 2: no YAML (found character '\\t'"),
+        (b"seeds: 2020-13-41", "a.yaml: no YAML (month must be in 1..12)"),
+    ],
+)
+def test_what_is_no_configuration_is_one_line(folder, content, line):
+    if content is not None:
+        (folder / "a.yaml").write_bytes(content)
+    assert refusal(folder / "a.yaml").startswith(line)
+
+
+def test_a_folder_is_no_configuration(folder):
+    assert refusal(folder).endswith("Is a directory; give a file such as config/config.yaml")
+
+
+# --- settings of the runs ----------------------------------------------------------------------
+
+
+def test_an_algorithm_goes_over_its_environment_goes_over_the_defaults():
+    config = copy.deepcopy(SMOKE)
+    config["training_defaults"] = {"clip": 0.1, "horizon": 1, "tasks": 1}
+    config["environments"] = {"PointGoal": {"horizon": 2, "tasks": 2}}
+    config["algorithms"] = {"a": {"estimator": "dice", "settings": {"tasks": 3}}}
+    expected = TrainingSettings(
+        environment="PointGoal", estimator="dice", algorithm="a", clip=0.1, horizon=2, tasks=3
+    )
+    assert training_runs(config) == {("PointGoal", "a"): expected}
+
+
+def test_without_defaults_those_of_the_command_line_hold():
+    config = {key: value for key, value in SMOKE.items() if key != "training_defaults"}
+    run = training_runs(config)["HalfCheetahDir", "lsf"]
+    assert run.iterations == TrainingSettings.iterations
+    assert run.inner_learning_rate == 1.0
+
+
+def test_the_study_spends_the_same_trajectories():
+    """2 iterations of 4 trajectories are 4 of 2, or 2 of 3 and some left over."""
+    config = copy.deepcopy(SMOKE)
+    config["sample_size_study"]["trajectories"] = [2, 3]
+    runs, own = study_runs(config), training_runs(config)["PointGoal", "lsf"]
+    assert list(runs) == [("PointGoal", name, n) for name in ("unbiased", "lsf") for n in (2, 3)]
+    run = runs["PointGoal", "lsf", 2]
+    assert run == dataclasses.replace(own, trajectories=2, iterations=4)
+    assert runs["PointGoal", "lsf", 3].iterations == 2
+
+
+def test_published_runs_state_what_differs():
+    config = copy.deepcopy(SMOKE)
+    run = published_runs(config)["PointGoal_finn2017"]
+    assert (run.algorithm, run.estimator, run.tasks) == ("maml_trpo", "maml", 4)
+    assert (run.hidden_sizes, run.state_weighting) == ((100, 100), "uniform")
+    assert published_evaluations(config)["PointGoal_finn2017"] == {
+        **SMOKE["evaluation"],
+        "later_step_scale": 0.5,
+    }
+    config["published"]["PointGoal_finn2017"].pop("evaluation")
+    assert published_evaluations(config)["PointGoal_finn2017"] == SMOKE["evaluation"]
+
+
+def test_flags():
+    assert flags({"inner_steps": 1, "hidden_sizes": (64, 32), "no": 1}, omit=["no"]) == (
+        "--inner-steps 1 --hidden-sizes 64 32"
+    )
+
+
+# --- faults ------------------------------------------------------------------------------------
+
+POINT = ("environments", "PointGoal")
+DROP = object()
+
+
+def changed(*changes: tuple[tuple, object]) -> dict:
+    """The smoke scale with values put in the place of keys, or the keys dropped."""
+    config = copy.deepcopy(SMOKE)
+    for (*outer, last), value in changes:
+        place = config
+        for key in outer:
+            place = place[key]
+        if value is DROP:
+            del place[last]
+        else:
+            place[last] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        # structure
+        ([(("evaluation", "task"), 4)], "evaluation: unknown key task; allowed: tasks, "),
+        ([(("sizes",), 4)], "top level: unknown key sizes; allowed: extends, results, "),
+        ([(("seeds",), DROP)], "top level: missing key seeds; give it, or extend a file that"),
+        ([(("seeds",), None)], "seeds: got None (NoneType); allowed: array"),
+        ([(("seeds",), [0, "1"])], "seeds.1: got '1' (str); allowed: integer"),
+        ([(("seeds",), [0, 1.0])], "seeds.1: got 1.0 (float); allowed: integer"),
+        ([(("seeds",), 3)], "seeds: got 3 (int); allowed: array"),
+        ([(("seeds",), [])], "seeds: got []; allowed: minItems 1"),
+        ([(POINT, None)], "environments.PointGoal: got None (NoneType); allowed: object"),
+        ([(("convergence", "ridge"), float("nan"))], "convergence.ridge: got nan (float)"),
+        ([(("audit", "exact", "problems", "Chain"), {})], "audit.exact.problems: got 'Chain'"),
+        ([(("audit", "exact", "problems", 3), {})], "audit.exact.problems: got 3 (int)"),
+        ([(("audit", "mujoco", "points"), ["end"])], "audit.mujoco.points.0: got 'end'; allowed: "),
+        # settings
+        ([((*POINT, "iteratons"), 3)], "environments.PointGoal: unknown key iteratons; allowed: "),
+        ([(("training_defaults", "seed"), 3)], "training_defaults: unknown key seed; allowed: "),
+        (
+            [(("algorithms", "maml_trpo", "settings", "lr"), 3)],
+            "algorithms.maml_trpo: unknown key lr; allowed: ",
+        ),
+        ([((*POINT, "iterations"), -1)], "environments.PointGoal: iterations is -1; give an integ"),
+        ([((*POINT, "iterations"), None)], "environments.PointGoal: iterations is None; give an "),
+        ([((*POINT, "iterations"), 2.0)], "environments.PointGoal: iterations is 2.0; give an int"),
+        ([((*POINT, "tasks"), True)], "environments.PointGoal: tasks is True; give an integer"),
+        ([((*POINT, "clip"), "5e-1")], "environments.PointGoal: clip is '5e-1'; give a number"),
+        ([((*POINT, "discount"), float("nan"))], "environments.PointGoal: discount is nan; give"),
+        ([((*POINT, "discount"), 1.5)], "environments.PointGoal: discount is 1.5; give a number"),
+        ([((*POINT, "hidden_sizes"), 8)], "environments.PointGoal: hidden_sizes is 8; give a list"),
+        ([((*POINT, "hidden_sizes"), [8, "8"])], "environments.PointGoal: hidden_sizes is (8, '8'"),
+        ([((*POINT, "activation"), "elu")], "environments.PointGoal: activation is 'elu'; choose "),
+        ([(("environments", "Ant"), {})], "environments.Ant: unknown environment 'Ant'; choose "),
+        (
+            [(("algorithms", "maml_trpo", "settings"), {"outer_optimizer": "trpo"})],
+            "environments.PointGoal with algorithms.maml_trpo: outer_epochs, inner_kl_coefficient ",
         ),
         (
-            ("algorithms", "lsf", "estimator"),
-            "LSF",
+            [((*POINT, "inner_kl_coefficient"), 0.0), ((*POINT, "inner_kl_target"), 0.1)],
+            "environments.PointGoal: inner_kl_coefficient is 0.0; give a number > 0 to start ",
+        ),
+        (
+            [(("published", "PointGoal_finn2017", "settings", "tasks"), 0)],
+            "published.PointGoal_finn2017.settings: tasks is 0; give an integer >= 1",
+        ),
+        (
+            [(("published", "Ant"), SMOKE["published"]["PointGoal_finn2017"])],
+            "published.Ant.settings: unknown environment 'Ant'",
+        ),
+        # names
+        (
+            [(("algorithms", "lsf", "estimator"), "LSF")],
             "algorithms.lsf.estimator: got 'LSF'; allowed: fomaml, maml, lvc, dice, loaded_dice, ",
         ),
         (
-            ("audit", "exact", "estimators"),
-            ["lsf", "promp"],
-            "audit.exact.estimators.1: got 'promp'; allowed: fomaml, maml, ",
+            [(("audit", "exact", "estimators"), ["lsf", "promp"])],
+            "audit.exact.estimators: got 'promp'; allowed: fomaml, maml, ",
         ),
         (
-            ("environments", "Ant"),
-            SMOKE["environments"]["PointGoal"],
-            "environments: got 'Ant'; allowed: AntDir, AntDir2D, AntGoal, AntVel, HalfCheetahDir, ",
+            [(("convergence", "estimators"), ["promp"])],
+            "convergence.estimators: got 'promp'; allowed: fomaml, ",
         ),
         (
-            ("sample_size_study", "environment"),
-            "HalfCheetahVel",
-            "sample_size_study.environment: got 'HalfCheetahVel'; allowed: PointGoal, HalfCheetahDir",
+            [(("sample_size_study", "environment"), "HalfCheetahVel")],
+            "sample_size_study.environment: got 'HalfCheetahVel'; allowed: PointGoal, HalfCheetahD",
         ),
         (
-            ("sample_size_study", "algorithms"),
-            ["lsf", "dice"],
+            [(("sample_size_study", "algorithms"), ["lsf", "dice"])],
             "sample_size_study.algorithms: got 'dice'; allowed: lsf, unbiased, maml_trpo",
         ),
-        (("seeds",), [0, "1"], "seeds.1: got '1' (str); allowed: integer"),
-        (("seeds",), [0, 1.0], "seeds.1: got 1.0 (float); allowed: integer"),
-        (("seeds",), 3, "seeds: got 3 (int); allowed: array"),
-        (("seeds",), [], "seeds: got []; allowed: minItems 1"),
         (
-            ("environments", "PointGoal", "inner_learning_rate"),
-            "5e-1",
-            "environments.PointGoal.inner_learning_rate: got '5e-1' (str); allowed: number",
+            [(("audit", "mujoco", "algorithm"), "dice")],
+            "audit.mujoco.algorithm: got 'dice'; allowed: lsf, unbiased, maml_trpo",
+        ),
+        ([(("audit", "mujoco", "seed"), 1)], "audit.mujoco.seed: got 1; allowed: 0"),
+        # what has to go together
+        (
+            [(("sample_size_study", "trajectories"), [9])],
+            "sample_size_study.trajectories: got 9; allowed: up to 8, ",
         ),
         (
-            ("environments", "PointGoal", "discount"),
-            float("nan"),
-            "environments.PointGoal.discount: got nan (float); allowed: number",
+            [(("sample_size_study", "trajectories"), [4])],
+            "sample_size_study.trajectories: got 4; allowed: up to 8, ",
         ),
         (
-            ("environments", "PointGoal", "discount"),
-            1.5,
-            "environments.PointGoal.discount: got 1.5; allowed: maximum 1",
+            [
+                (("audit", "exact", "problems", name, "judged"), False)
+                for name in ("bandit", "chain")
+            ],
+            "audit.exact.problems: none is judged",
         ),
+        (
+            [(("audit", "exact", "problems", "chain"), DROP)],
+            "audit.exact.problems: got bandit, stopping; the figure estimator_matrix shows chain",
+        ),
+        (
+            [(("training_defaults", "inner_steps"), 2)],
+            "audit.mujoco.algorithm: got 'lsf', which no environment trains with inner_steps 1",
+        ),
+        (
+            [(("published", "PointGoal_finn2017", "deviations"), [1.0])],
+            "published.PointGoal_finn2017.deviations: got 1 numbers; allowed: 4, ",
+        ),
+        (
+            [(("published", "PointGoal_finn2017", "figure"), "paths")],
+            "published.PointGoal_finn2017.figure: got 'paths'; allowed: ",
+        ),
+        ([(("claims", "confidence"), 1.5)], "claims: criterion confidence is 1.5: give a number"),
+        ([(("claims", "confidence"), DROP)], "claims: criterion confidence is missing"),
+        ([(("claims", "luck"), 1.0)], "claims: criterion luck is unknown"),
+        ([(("results",), "mine.yaml")], "results: got 'mine.yaml', in the place of a file; "),
+        ([(("figures",), "mine.yaml/a")], "figures: got 'mine.yaml/a', in the place of a file; "),
     ],
 )
-def test_a_bad_value_is_one_line(keys, value, line):
-    config = copy.deepcopy(SMOKE)
-    place = config
-    for key in keys[:-1]:
-        place = place[key]
-    place[keys[-1]] = value
-    with pytest.raises(InputError) as caught:
-        check_configuration(config, SCHEMA, "my.yaml")
-    message = str(caught.value)
-    assert message.startswith(f"my.yaml: {line}")
-    assert "\n" not in message
+def test_a_fault_is_one_line(folder, changes, line):
+    assert refusal(write(folder / "mine.yaml", changed(*changes))).startswith(f"mine.yaml: {line}")
 
 
-def test_published_numbers_one_an_inner_step():
-    config = copy.deepcopy(SMOKE)
-    name = next(iter(config["published"]))
-    config["published"][name]["deviations"].append(1.0)
-    with pytest.raises(
-        InputError, match=rf"published\.{name}\.deviations: got \d numbers; allowed"
-    ):
-        check_configuration(config, SCHEMA, "file")
+def test_files_that_state_everything_are_read_alike(folder):
+    """As all were before there were defaults and deviations."""
+    whole = {key: value for key, value in SMOKE.items() if key != "training_defaults"}
+    defaults = SMOKE["training_defaults"]
+    whole["environments"] = {
+        name: defaults | stated for name, stated in SMOKE["environments"].items()
+    }
+    whole["published"] = {
+        name: run | {"settings": defaults | run["settings"], "evaluation": SMOKE["evaluation"]}
+        for name, run in SMOKE["published"].items()
+    }
+    config = read_configuration(write(folder / "mine.yaml", whole))
+    assert training_runs(config) == training_runs(SMOKE)
+    assert published_runs(config) == published_runs(SMOKE)
 
 
-def test_a_missing_key_is_named():
-    config = {key: value for key, value in SMOKE.items() if key != "seeds"}
-    with pytest.raises(InputError, match="top level: missing key seeds; every key must be given"):
-        check_configuration(config, SCHEMA, "my.yaml")
+# --- estimators --------------------------------------------------------------------------------
+
+PLUG_IN = {
+    "mine": "def f(step):\n    return 0 * step.constant\n",
+    "package/__init__": "import tensorflow_that_is_not_there\n",
+    "package/deep": "from os import path as g\nif True:\n    f = g\n",
+    "star": "from mine import *\n",
+    "broken": "def f(:\n",
+}
 
 
-def test_the_schema_allows_what_the_package_has():
+@pytest.fixture
+def plug_ins(folder) -> Path:
+    for name, source in PLUG_IN.items():
+        (folder / f"{name}.py").parent.mkdir(exist_ok=True)
+        (folder / f"{name}.py").write_text(source)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["mine:f", "package.deep:f", "package.deep:g", "star:f", "math:e"])
+def test_a_plug_in_is_looked_up_but_not_imported(plug_ins, name):
+    config = changed((("algorithms", "lsf", "estimator"), name))
+    read_configuration(write(plug_ins / "mine.yaml", config))
+    assert not {"mine", "package", "star"} & set(sys.modules)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("nosuch:f", "but there is no module nosuch"),
+        ("mine.deep:f", "but there is no module mine.deep"),
+        ("package.nosuch:f", "but there is no module package.nosuch"),
+        ("mine:g", "mine.py defines no g; give a function of it"),
+        ("broken:f", "broken.py cannot be read (invalid syntax"),
+        ("mine:f:g", "allowed: fomaml, "),
+        ("mine:", "allowed: fomaml, "),
+    ],
+)
+def test_a_plug_in_that_cannot_be_imported_is_one_line(plug_ins, name, line):
+    config = changed((("algorithms", "lsf", "estimator"), name))
+    message = refusal(write(plug_ins / "mine.yaml", config))
+    assert message.startswith(f"mine.yaml: algorithms.lsf.estimator: got {name!r}")
+    assert line in message
+
+
+def test_names_are_those_of_the_package():
     from metarl.audit.problems import PROBLEMS
-    from metarl.environments import NAMES
     from metarl.estimators import CATALOGUE
 
+    assert set(estimator_names()) == set(CATALOGUE)
     schema = yaml.safe_load(SCHEMA.read_text())
-    definitions = schema["$defs"]
-    assert definitions["estimator"]["anyOf"][0]["enum"] == list(CATALOGUE)
-    assert definitions["environment"]["enum"] == list(NAMES)
     problems = schema["properties"]["audit"]["properties"]["exact"]["properties"]["problems"]
     assert problems["propertyNames"]["pattern"] == f"^({'|'.join(PROBLEMS)})(-[0-9]+)?$"

@@ -18,10 +18,11 @@ import mujoco
 import numpy as np
 from mujoco.rollout import Rollout
 
+from metarl.configuration import read_configuration, training_runs
 from metarl.environments import make
 from metarl.environments.mujoco_batch import MujocoVectorEnv
 from metarl.environments.vector import positive_integer
-from metarl.errors import InputError, RunError
+from metarl.errors import RunError
 from metarl.settings import TrainingSettings
 
 ENVIRONMENT = "HalfCheetahDir"
@@ -69,11 +70,11 @@ def bench(threads: int, configuration: Path | None = None) -> dict:
       settings, versions: what was run.
 
     Raises:
-      InputError: threads is not a positive integer, or there is no such configuration.
+      InputError: threads is not a positive integer, or as `metarl.configuration.read_configuration`.
       RunError: a run of `metarl train` failed.
     """
     positive_integer("threads", threads)
-    rows = read_rows(configuration) if configuration else {}
+    runs = training_runs(read_configuration(configuration)) if configuration else {}
     memory = peak_memory(threads)  # first: a child's peak begins with its parent's size
     raw, vector, cost, first = measure(threads)
     steps = 2 * TASKS * TRAJECTORIES * HORIZON
@@ -92,8 +93,8 @@ def bench(threads: int, configuration: Path | None = None) -> dict:
         "first_iteration_seconds": first,
         "peak_memory_gib": memory,
     }
-    if rows:
-        report["core_hours"] = core_hours(rows)
+    if runs:
+        report["core_hours"] = core_hours(runs)
     return report | {
         "settings": {
             "environment": ENVIRONMENT,
@@ -250,56 +251,35 @@ def peak_memory(threads: int) -> float:
     return usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-def read_rows(configuration: Path) -> dict[str, dict[str, TrainingSettings]]:
-    """The training runs of a configuration of the workflow: a row an environment and algorithm, of
-    any seed.
-
-    Raises:
-      InputError: no such file, or no configuration.
-    """
-    import yaml
-
-    try:
-        config = yaml.safe_load(configuration.read_text())
-        return {
-            environment: {
-                algorithm: TrainingSettings(
-                    environment=environment, algorithm=algorithm, estimator=row["estimator"], **(settings | row.get("settings", {})),
-                )
-                for algorithm, row in config["algorithms"].items()
-            }
-            for environment, settings in config["environments"].items()
-        }  # fmt: skip
-    except (
-        OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError,
-    ) as error:  # fmt: skip
-        raise InputError(
-            f"{str(configuration)!r} is no configuration of the workflow ({error}); give one like config/paper.yaml"
-        ) from None
-
-
-def core_hours(rows: Mapping[str, Mapping[str, TrainingSettings]]) -> dict:
-    """Core-hours of one run: every environment with the first algorithm, and every algorithm
-    relative to it.
+def core_hours(runs: Mapping[tuple[str, str], TrainingSettings]) -> dict:
+    """Core-hours of one run: every environment with the first algorithm, and every algorithm to it.
 
     Each is measured on one thread and COSTED_TASKS tasks; the relative costs in one environment
-    alone, ENVIRONMENT if it
-    is among them: where physics costs nothing, algorithms differ more.
+    alone, ENVIRONMENT if it is among them: where physics costs nothing, algorithms differ more.
+
+    Args:
+      runs: settings by (environment, algorithm), as `metarl.configuration.training_runs`.
     """
 
-    def hours(row: TrainingSettings) -> float:
-        run = Timed(dataclasses.replace(row, tasks=COSTED_TASKS), threads=1)
+    def hours(settings: TrainingSettings) -> float:
+        run = Timed(dataclasses.replace(settings, tasks=COSTED_TASKS), threads=1)
         run.iterate()
-        return run.spent[0] * row.tasks / COSTED_TASKS * row.iterations / 3600.0
+        return run.spent[0] * settings.tasks / COSTED_TASKS * settings.iterations / 3600.0
 
-    compared = ENVIRONMENT if ENVIRONMENT in rows else next(iter(rows))
-    algorithms = {name: hours(row) for name, row in rows[compared].items()}
+    environments = list(dict.fromkeys(environment for environment, _ in runs))
+    compared = ENVIRONMENT if ENVIRONMENT in environments else environments[0]
+    algorithms = {
+        algorithm: hours(settings)
+        for (environment, algorithm), settings in runs.items()
+        if environment == compared
+    }
     reference, cost = next(iter(algorithms.items()))
     return {
         "environments": {
-            name: cost if name == compared else hours(row[reference]) for name, row in rows.items()
+            environment: cost if environment == compared else hours(runs[environment, reference])
+            for environment in environments
         },
         "of_algorithm": reference,
-        "relative": {name: each / cost for name, each in algorithms.items()},
+        "relative": {algorithm: spent / cost for algorithm, spent in algorithms.items()},
         "of_environment": compared,
     }

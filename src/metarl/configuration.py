@@ -1,35 +1,277 @@
-"""A check of the workflow's configuration that says in one line what is wrong."""
+"""The workflow's configuration: read, extended, checked, and made into the settings of its runs.
 
+A file that states `extends: other.yaml` (a path relative to itself) replaces the sections that it
+names, the keys at the top level, whole, and inherits the rest. The settings of a run are
+`training_defaults`, over them those of its environment or published run, and over those its
+algorithm's. Imports no TensorFlow.
+"""
+
+import ast
+import dataclasses
 import math
-from collections.abc import Mapping
+import re
+import symtable
+import sys
+from collections.abc import Collection, Iterable, Mapping
+from importlib.machinery import ModuleSpec
+from itertools import accumulate
 from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
+from metarl import figures
 from metarl.errors import InputError
+from metarl.settings import TrainingSettings
+
+SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+CHAIN = "chain"  # the problem whose exact audit the figure estimator_matrix shows
+PUBLISHED_ALGORITHM = {"estimator": "maml", "algorithm": "maml_trpo"}
+DEFAULTS = {  # of the settings that a configuration states; the others are a run's identity
+    field.name: field.default
+    for field in dataclasses.fields(TrainingSettings)
+    if field.name not in ("environment", "estimator", "algorithm", "seed")
+}
 
 
-def check_configuration(config: Mapping, schema: Path, origin: str) -> None:
-    """Holds `config` against the JSON schema in the YAML file `schema`.
+def read_configuration(path: Path, overrides: Mapping[str, object] | None = None) -> dict:
+    """The configuration in the file `path`, merged with what it extends, and checked.
 
     Args:
-      config: the workflow's configuration.
-      schema: path of the schema.
-      origin: the file that `config` came from, for the message.
+      path: a YAML file.
+      overrides: sections that replace the file's, as of `snakemake --config`.
+
+    Returns:
+      The sections by key; those of `environments` state every setting, for captions to quote.
 
     Raises:
-      InputError: the first violation in one line: where, what was given, what is allowed.
+      InputError: a file that cannot be read or extended, or a setting that cannot run, in one line:
+        the file, the key, what was given, what is allowed.
     """
-    validator = _Validator(yaml.safe_load(Path(schema).read_text()))
+    sections = _sections(Path(path), ())
+    sections |= {key: (value, Path("--config")) for key, value in (overrides or {}).items()}
+    config = {key: value for key, (value, _) in sections.items()}
+    try:
+        _check(config)
+    except InputError as error:
+        section = re.match(r"\w*", str(error))[0]
+        _, file = sections.get(section, (None, path))
+        raise InputError(f"{_shown(file)}: {error}") from None
+    whole = DEFAULTS | config.get("training_defaults", {})
+    environments = {name: whole | stated for name, stated in config["environments"].items()}
+    return config | {"environments": environments}
+
+
+def training_runs(config: Mapping) -> dict[tuple[str, str], TrainingSettings]:
+    """The settings of every (environment, algorithm), of seed 0.
+
+    Raises:
+      InputError: an unknown setting, or settings that cannot run.
+    """
+    return {
+        (environment, algorithm): _run(
+            config,
+            {
+                f"environments.{environment}": settings,
+                f"algorithms.{algorithm}": row.get("settings", {}),
+            },
+            environment=environment,
+            estimator=row["estimator"],
+            algorithm=algorithm,
+        )
+        for environment, settings in config["environments"].items()
+        for algorithm, row in config["algorithms"].items()
+    }
+
+
+def study_runs(config: Mapping) -> dict[tuple[str, str, int], TrainingSettings]:
+    """The settings of every (environment, algorithm, N) of the sample-size study, of seed 0.
+
+    N trajectories, and as many environment steps in all as the algorithm takes at its own N.
+
+    Raises:
+      InputError: an N that leaves no iteration, or that is the environment's own.
+    """
+    study, runs = config["sample_size_study"], training_runs(config)
+    environment, studied = study["environment"], {}
+    for algorithm in study["algorithms"]:
+        run = runs[environment, algorithm]
+        budget = run.iterations * run.trajectories
+        for sample_size in study["trajectories"]:
+            if sample_size > budget or sample_size == run.trajectories:
+                raise InputError(
+                    f"sample_size_study.trajectories: got {sample_size}; allowed: up to {budget}, "
+                    f"the trajectories of all {run.iterations} iterations of {environment}, and "
+                    f"not its own {run.trajectories}"
+                )
+            studied[environment, algorithm, sample_size] = dataclasses.replace(
+                run, trajectories=sample_size, iterations=budget // sample_size
+            )
+    return studied
+
+
+def published_runs(config: Mapping) -> dict[str, TrainingSettings]:
+    """The settings of the runs with published settings, by environment, of seed 0.
+
+    Raises:
+      InputError: an unknown setting, or settings that cannot run.
+    """
+    return {
+        environment: _run(
+            config,
+            {f"published.{environment}.settings": run["settings"]},
+            environment=environment,
+            **PUBLISHED_ALGORITHM,
+        )
+        for environment, run in config["published"].items()
+    }
+
+
+def published_evaluations(config: Mapping) -> dict[str, dict]:
+    """The flags of `metarl evaluate` for the runs with published settings, by environment."""
+    return {
+        environment: config["evaluation"] | run.get("evaluation", {})
+        for environment, run in config["published"].items()
+    }
+
+
+def flags(settings: Mapping[str, object], omit: Collection[str] = ()) -> str:
+    """{"inner_steps": 1, "hidden_sizes": [64, 64]} is --inner-steps 1 --hidden-sizes 64 64."""
+    words = []
+    for key, value in settings.items():
+        if key in omit:
+            continue
+        words.append(f"--{key.replace('_', '-')}")
+        words.extend(map(str, value if isinstance(value, list | tuple) else [value]))
+    return " ".join(words)
+
+
+def _run(config: Mapping, layers: Mapping[str, Mapping], **identity: str) -> TrainingSettings:
+    """A run's settings: those of each layer, by its place, over those of the one before."""
+    layers = {"training_defaults": config.get("training_defaults", {}), **layers}
+    settings = {}
+    for place, layer in layers.items():
+        _require_known(place, layer, DEFAULTS)
+        settings |= layer
+    try:
+        return TrainingSettings(
+            **identity,
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()},
+        )
+    except InputError as error:
+        _, place, *others = layers
+        places = [place, *(other for other in others if layers[other])]
+        raise InputError(f"{' with '.join(places)}: {error}") from None
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def _sections(path: Path, extending: tuple[Path, ...]) -> dict[str, tuple[object, Path]]:
+    """Every section with the file that states it; `extending` are the files that led here."""
+    config = _load(path)
+    own = {key: (value, path) for key, value in config.items() if key != "extends"}
+    if "extends" not in config:
+        return own
+    given = config["extends"]
+    base = path.parent / given if isinstance(given, str) else path.parent
+    if not base.is_file():
+        raise InputError(
+            f"{_shown(path)}: extends: got {given!r}; allowed: the path of a file, relative to "
+            f"{_shown(path.parent)}/"
+        )
+    extending = (*extending, path.resolve())
+    if base.resolve() in extending:
+        raise InputError(
+            f"{_shown(path)}: extends: got {given!r}, which extends this file; allowed: one that "
+            "does not"
+        )
+    return _sections(base, extending) | own
+
+
+def _load(path: Path) -> dict:
+    """The mapping in a YAML file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        config = yaml.safe_load(text)
+    except OSError as error:
+        raise InputError(
+            f"{_shown(path)}: {error.strerror}; give a file such as config/config.yaml"
+        ) from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{_shown(path)}, {_yaml_fault(error, text)}") from None
+    except ValueError as error:  # bytes that are no text; a date that does not exist
+        raise InputError(f"{_shown(path)}: no YAML ({error}); give UTF-8 text") from None
+    if not isinstance(config, dict) or not config:
+        kind = "no settings" if not config else f"a {type(config).__name__}"
+        raise InputError(f"{_shown(path)}: holds {kind}; allowed: keys with their values")
+    return config
+
+
+def _yaml_fault(error: yaml.YAMLError, text: str) -> str:
+    """Where and what, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:  # a character that YAML does not know
+        line, problem = text.count("\n", 0, error.position) + 1, error.reason
+    else:
+        line, problem = mark.line + 1, error.problem
+    return f"line {line}: no YAML ({problem}); mend the line, or the one before"
+
+
+def _shown(path: Path) -> Path:
+    """As short as it goes: Snakemake makes its paths absolute."""
+    path = Path(path)
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+# --- checking ----------------------------------------------------------------------------------
+
+
+def _check(config: Mapping) -> None:
+    """Raises InputError, of which the first word is the section, for what cannot run."""
+    validator = _Validator(yaml.safe_load(SCHEMA.read_text()))
     error = min(validator.iter_errors(config), key=lambda error: len(error.path), default=None)
     if error is not None:
-        raise InputError(f"{origin}: {_describe(error)}")
-    _check_names(config, origin)
-    _check_published_numbers(config, origin)
+        raise InputError(_describe(error))
+    _check_folders(config)
+    _check_estimators(config)
+    training_runs(config)
+    _check_names(config)
+    study_runs(config)
+    _check_audits(config)
+    _check_published(config)
+    _check_claims(config)
 
 
-def _check_names(config: Mapping, origin: str) -> None:
+def _check_folders(config: Mapping) -> None:
+    for key in ("results", "figures"):
+        path = Path(config[key])
+        if any(folder.is_file() for folder in (path, *path.parents)):
+            raise InputError(
+                f"{key}: got {config[key]!r}, in the place of a file; allowed: a folder"
+            )
+
+
+def _check_estimators(config: Mapping) -> None:
+    """Every estimator is in the catalogue, or somewhere to be imported from."""
+    audits, names = config["audit"], estimator_names()
+    named = {
+        f"algorithms.{name}.estimator": [row["estimator"]]
+        for name, row in config["algorithms"].items()
+    }
+    named |= {f"audit.{level}.estimators": audits[level]["estimators"] for level in audits}
+    named["convergence.estimators"] = config["convergence"]["estimators"]
+    for key, estimators in named.items():
+        for name in estimators:
+            if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+                _require_plug_in(key, name)
+            elif name not in names:
+                raise InputError(
+                    f"{key}: got {name!r}; allowed: {_join(names)}, or package.module:function"
+                )
+
+
+def _check_names(config: Mapping) -> None:
     """What refers to environments, algorithms and seeds refers to the configuration's own."""
     study, mujoco = config["sample_size_study"], config["audit"]["mujoco"]
     for key, names, known in (
@@ -40,18 +282,63 @@ def _check_names(config: Mapping, origin: str) -> None:
     ):
         for name in names:
             if name not in known:
-                raise InputError(f"{origin}: {key}: got {name!r}; allowed: {_join(list(known))}")
+                raise InputError(f"{key}: got {name!r}; allowed: {_join(known)}")
 
 
-def _check_published_numbers(config: Mapping, origin: str) -> None:
-    """As many as inner steps of the evaluation, and one before them: to be told before the runs, not after."""
-    for name, run in config["published"].items():
-        steps = run["evaluation"]["inner_steps"] + 1
+def _check_audits(config: Mapping) -> None:
+    """Claims and figures have audits to rest on."""
+    problems, mujoco = config["audit"]["exact"]["problems"], config["audit"]["mujoco"]
+    if not any(settings["judged"] for settings in problems.values()):
+        raise InputError(
+            "audit.exact.problems: none is judged, and the claims rest on those that are; give "
+            "judged: true to at least one"
+        )
+    if CHAIN not in problems:
+        raise InputError(
+            f"audit.exact.problems: got {_join(problems)}; the figure estimator_matrix shows "
+            f"{CHAIN}, give it too"
+        )
+    if not any(
+        run.inner_steps == 1
+        for (_, algorithm), run in training_runs(config).items()
+        if algorithm == mujoco["algorithm"]
+    ):
+        raise InputError(
+            f"audit.mujoco.algorithm: got {mujoco['algorithm']!r}, which no environment trains "
+            "with inner_steps 1, what the audit in simulation is of; give it one that does"
+        )
+
+
+def _check_published(config: Mapping) -> None:
+    """Published numbers are one an inner step, and one before them."""
+    published_runs(config)
+    for name, evaluation in published_evaluations(config).items():
+        run, steps = config["published"][name], evaluation["inner_steps"] + 1
         for key in ("returns", "deviations"):
             if len(run[key]) != steps:
                 raise InputError(
-                    f"{origin}: published.{name}.{key}: got {len(run[key])} numbers; allowed: {steps}, one an inner step"
+                    f"published.{name}.{key}: got {len(run[key])} numbers; allowed: {steps}, one "
+                    "an inner step and one before them"
                 )
+        if run.get("figure", figures.NAMES[0]) not in figures.NAMES:
+            raise InputError(
+                f"published.{name}.figure: got {run['figure']!r}; allowed: {_join(figures.NAMES)}"
+            )
+
+
+def _check_claims(config: Mapping) -> None:
+    from metarl.claims.criteria import read_criteria  # takes pandas and SciPy along
+
+    try:
+        read_criteria(config["claims"])
+    except InputError as error:
+        raise InputError(f"claims: {error}") from None
+
+
+def _require_known(place: str, given: Mapping, known: Collection[str]) -> None:
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        raise InputError(f"{place}: unknown key {_join(unknown)}; allowed: {_join(known)}")
 
 
 def _is_integer(_, instance: object) -> bool:
@@ -82,19 +369,79 @@ def _describe(error: ValidationError) -> str:
             return f"{place}: unknown key {_join(unknown)}; allowed: {_join(known)}"
         case "required":
             missing = [key for key in error.validator_value if key not in error.instance]
-            return f"{place}: missing key {_join(missing)}; every key must be given"
-        case "anyOf":  # an estimator's name
-            names, _ = error.validator_value
-            allowed = f"{_join(names['enum'])}, or package.module:function"
-            return f"{place}: got {error.instance!r}; allowed: {allowed}"
-        case "enum":
-            return f"{place}: got {error.instance!r}; allowed: {_join(error.validator_value)}"
+            return f"{place}: missing key {_join(missing)}; give it, or extend a file that has it"
         case "type":
             given = f"{error.instance!r} ({type(error.instance).__name__})"
             return f"{place}: got {given}; allowed: {error.validator_value}"
+        case "enum":
+            return f"{place}: got {error.instance!r}; allowed: {_join(error.validator_value)}"
         case keyword:
             return f"{place}: got {error.instance!r}; allowed: {keyword} {error.validator_value}"
 
 
-def _join(names: list) -> str:
+def _join(names: Iterable) -> str:
     return ", ".join(map(str, names))
+
+
+# --- estimators, without importing them --------------------------------------------------------
+
+
+def estimator_names() -> tuple[str, ...]:
+    """The names of the catalogue, read from its source: importing it takes TensorFlow along."""
+    folder = Path(__file__).parent / "estimators"
+    names = []
+    for module, suffix in (("catalogue", ""), ("as_coded", "_as_coded")):
+        for node in ast.walk(ast.parse((folder / f"{module}.py").read_text())):
+            if isinstance(node, ast.FunctionDef) and node.decorator_list:
+                names.append(node.name + suffix)
+    return tuple(names)
+
+
+def _require_plug_in(key: str, name: str) -> None:
+    """Raises InputError unless package.module:function is there, as far as its source tells."""
+    module, _, function = name.partition(":")
+    spec = _find_spec(module)
+    if spec is None:
+        raise InputError(f"{key}: got {name!r}, but there is no module {module}; give one")
+    if not (spec.origin or "").endswith(".py"):
+        return  # compiled: its names are known on import alone
+    try:
+        defined = _defined(Path(spec.origin))
+    except (SyntaxError, ValueError, OSError) as error:
+        raise InputError(
+            f"{key}: got {name!r}, but {spec.origin} cannot be read ({error}); mend it"
+        ) from None
+    if not {function, "*", "__getattr__"} & defined:
+        raise InputError(
+            f"{key}: got {name!r}, but {spec.origin} defines no {function}; give a function of it"
+        )
+
+
+def _find_spec(module: str) -> ModuleSpec | None:
+    """Where a module is, from the working directory too.
+
+    importlib.util.find_spec would import the packages around it.
+    """
+    places = [str(Path.cwd()), *sys.path]
+    spec = None
+    for name in accumulate(module.split("."), "{}.{}".format):
+        if places is None:  # the module before is no package
+            return None
+        finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
+        specs = (find(name, places) for find in finders if find)
+        spec = next((spec for spec in specs if spec is not None), None)
+        if spec is None:
+            return None
+        places = spec.submodule_search_locations
+    return spec
+
+
+def _defined(path: Path) -> set[str]:
+    """The names that a module's source binds; * where it imports all of another."""
+    source = path.read_text(encoding="utf-8")
+    symbols = symtable.symtable(source, str(path), "exec").get_symbols()
+    names = {
+        symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()
+    }
+    everything = re.search(r"^\s*from\s.*\simport\s*\*", source, re.MULTILINE)
+    return names | {"*"} if everything else names

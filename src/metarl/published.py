@@ -1,8 +1,9 @@
-"""The archive of runs that reproduce published numbers: too long to be made anew each time, small enough to be kept.
+"""The archive of runs that reproduce published numbers: too long to be made anew every time.
 
-An environment's archive is four files: ENVIRONMENT_returns.parquet, the held-out returns with the published ones beside
-them; ENVIRONMENT_curves.parquet, the learning curves; ENVIRONMENT_paths.parquet, where the bodies went (of the first
-seed); ENVIRONMENT.json, the settings they came from, with the versions and the machine of whoever archived them.
+An environment's archive is four files: ENVIRONMENT_returns.parquet, the held-out returns with the
+published ones beside them; ENVIRONMENT_curves.parquet, the learning curves;
+ENVIRONMENT_paths.parquet, where the bodies went (of the first seed); ENVIRONMENT.json, the settings
+they came from, with the versions and the machine of whoever archived them.
 """
 
 import json
@@ -41,7 +42,8 @@ def archive(
       evaluations: parquet files of `metarl evaluate`, a seed each.
       curves: parquet files of `metarl train`, likewise.
       policies: the policies (.npz), which tell the settings, likewise.
-      benchmarks: Snakemake's benchmark files (.tsv) of the training runs, which tell the core-hours, likewise.
+      benchmarks: Snakemake's benchmark files (.tsv) of the training runs, which tell the
+        core-hours, likewise.
       paths: parquet file of `metarl evaluate --paths`, of one seed.
       published_returns: mean over held-out tasks after 0, 1, 2, ... inner steps.
       published_deviations: their standard deviations over tasks.
@@ -49,8 +51,8 @@ def archive(
       output: folder.
 
     Raises:
-      InputError: a file that is missing or damaged, files of several environments, of different seeds, or another number of
-        published numbers than one an inner step.
+      InputError: a file that is missing or damaged, files of several environments, of different
+        seeds, or another number of published numbers than one an inner step.
     """
     returns = tables.read_some(columns.EVALUATION, evaluations)
     training = tables.read_some(columns.TRAINING, curves)
@@ -104,7 +106,8 @@ def cpu_seconds(benchmark: Path) -> float:
         return float(pd.read_csv(benchmark, sep="\t")["cpu_time"].iloc[0])
     except (OSError, KeyError, ValueError, IndexError) as error:
         raise InputError(
-            f"{str(benchmark)!r} has no cpu_time ({error}); give Snakemake's benchmark file of a training run"
+            f"{str(benchmark)!r} has no cpu_time ({error}); give Snakemake's benchmark file of a "
+            "training run"
         ) from None
 
 

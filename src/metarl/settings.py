@@ -1,9 +1,10 @@
-"""What a training run depends on; imports no TensorFlow, so that the command line starts at once."""
+"""What a training run depends on. Imports no TensorFlow: the command line starts at once."""
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from metarl import environments
 from metarl.errors import InputError
@@ -19,7 +20,8 @@ class InnerSettings(NamedTuple):
 
     Attributes:
       learning_rate: eta, the inner learning rate.
-      averaging: "steps" (mean over all steps, as published code) or "trajectories" (sum over steps, as papers).
+      averaging: "steps" (mean over all steps, as published code) or "trajectories" (sum over
+        steps, as papers).
     """
 
     learning_rate: float
@@ -32,8 +34,9 @@ class AdvantageSettings(NamedTuple):
     Attributes:
       discount: gamma, in (0, 1].
       gae_lambda: lambda of Schulman et al. 2016, in [0, 1].
-      state_weighting: "discounted", step t counts gamma^t as in the gradient of the discounted objective; or "uniform",
-        every step counts alike, as in published code (Thomas 2014, "Bias in natural actor-critic algorithms").
+      state_weighting: "discounted", step t counts gamma^t as in the gradient of the discounted
+        objective; or "uniform", every step counts alike, as in published code (Thomas 2014, "Bias
+        in natural actor-critic algorithms").
     """
 
     discount: float
@@ -76,8 +79,9 @@ class TrainingSettings:
     gae_lambda: float = 1.0
     """lambda of generalized advantage estimation."""
     state_weighting: StateWeighting = "discounted"
-    """discounted: the advantage of step t counts gamma^t, as in the objective's gradient. uniform: it counts 1 (published
-    code); for advantage-based estimators, since the rewards of dice and leave_one_out keep their gamma^t."""
+    """discounted: the advantage of step t counts gamma^t, as in the objective's gradient. uniform:
+    it counts 1 (published code); for advantage-based estimators, since the rewards of dice and
+    leave_one_out keep their gamma^t."""
     outer_optimizer: OuterOptimizer = "adam"
     """adam (VPG with one epoch, PPO with several), or trpo."""
     outer_learning_rate: float = 1e-3
@@ -87,23 +91,16 @@ class TrainingSettings:
     clip: float = 0.3
     """PPO's clipping of the post-update likelihood ratios, which Adam's later epochs need."""
     inner_kl_coefficient: float = 0.0
-    """Weight of the KL divergence from the policy that acted, mean over inner steps (ProMP). 0 with trpo."""
+    """Weight of the KL divergence from the policy that acted, mean over inner steps (ProMP). 0 with
+    trpo."""
     inner_kl_target: float = 0.0
     """Inner KL divergence that ProMP's rule steers the coefficient to; 0 leaves it fixed."""
     trust_region: float = 0.01
     """TRPO's largest mean KL divergence of a step."""
 
     def __post_init__(self):
+        require_types(self)
         environments.entry_point(self.environment)  # there is such an environment
-        for name, words in (
-            ("averaging", Averaging),
-            ("state_weighting", StateWeighting),
-            ("activation", Activation),
-            ("outer_optimizer", OuterOptimizer),
-        ):
-            choices = " or ".join(map(repr, get_args(words)))
-            if getattr(self, name) not in get_args(words):
-                raise InputError(f"{name} is {getattr(self, name)!r}; choose {choices}")
         for name in (
             "iterations",
             "tasks",
@@ -155,6 +152,37 @@ class TrainingSettings:
         return AdvantageSettings(self.discount, self.gae_lambda, self.state_weighting)
 
 
+def require_types(settings: object) -> None:
+    """Raises InputError for a field of a dataclass that is not of its declared type.
+
+    Configurations and stored settings hold whatever YAML and JSON can say; a whole number stands
+    for a float, a list for a tuple.
+    """
+    for name, kind in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        if get_origin(kind) is Literal:
+            if value not in get_args(kind):
+                choices = " or ".join(map(repr, get_args(kind)))
+                raise InputError(f"{name} is {value!r}; choose {choices}")
+        elif get_origin(kind) is tuple:
+            item, _ = get_args(kind)
+            holds = isinstance(value, tuple | list) and all(_is_of(x, item) for x in value)
+            require(holds, name, repr(value), f"a list, every entry {_TYPES[item][1]}")
+        else:
+            require(_is_of(value, kind), name, repr(value), _TYPES[kind][1])
+
+
+_TYPES = {
+    int: (numbers.Integral, "an integer"),
+    float: (numbers.Real, "a number"),
+    str: (str, "a name"),
+}
+
+
+def _is_of(value: object, kind: type) -> bool:
+    return isinstance(value, _TYPES[kind][0]) and not isinstance(value, bool)
+
+
 def require(holds: bool, name: str, value: object, allowed: str) -> None:
     """Raises InputError, naming the setting, what it is and what is allowed, unless `holds`."""
     if not holds:
@@ -172,7 +200,7 @@ def require_list(given: str, values: Sequence, least: int | None = None) -> None
         raise InputError(f"no {given} given; give at least one")
     if len(set(values)) < len(values):
         raise InputError(
-            f"a {given} is given twice among {' '.join(map(str, values))}; give each once"
+            f"a {given} is given twice among {' '.join(map(str, values))}; give it once"
         )
     if least is not None:
         require(min(values) >= least, given, min(values), f"an integer >= {least}")

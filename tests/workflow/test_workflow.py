@@ -18,7 +18,7 @@ import pytest
 from metarl.figures import NAMES
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "config", "paper_figures/published", "profiles", "src", "workflow")
+PARTS = ("Snakefile", "archive", "config", "profiles", "src", "workflow")
 SMOKE = ("--configfile", "config/smoke.yaml")
 FIGURES = sorted(
     [
@@ -133,7 +133,8 @@ def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems,
     assert planned(fresh, *arguments) == {
         "audit": problems,
         **dict(zip(("audit_monte_carlo", "audit_mujoco", "converge"), sampled, strict=True)),
-        "train": runs + study,
+        "train": runs,
+        "train_study": study,
         "evaluate": runs,
         **DRAWN,
         "judge_claims": 1,
@@ -141,15 +142,17 @@ def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems,
 
 
 def test_committed_figures_do_not_stand_in_for_absent_results(fresh):
+    (fresh / "paper_figures").mkdir()
     committed = [fresh / "paper_figures" / name for name in FIGURES]
     for path in committed:
         path.write_text("from an earlier run\n")
-    assert planned(fresh)["train"] == 48
+    plan = planned(fresh)
+    assert (plan["train"], plan["train_study"]) == (36, 12)
     for path in committed:
         path.unlink()
 
 
-@pytest.mark.parametrize(("scale", "runs"), [("config", (5, 3)), ("smoke", (1, 1))])
+@pytest.mark.parametrize(("scale", "runs"), [("config", (5, 3)), ("smoke", (3, 3))])
 def test_runs_with_published_settings_are_made_on_request_alone(fresh, scale, runs):
     """`all`'s own jobs are counted above; none is theirs, though an edit may have outdated the archive."""
     plan = planned(fresh, "--configfile", f"config/{scale}.yaml", target="published")
@@ -161,14 +164,51 @@ def test_runs_with_published_settings_are_made_on_request_alone(fresh, scale, ru
     }
 
 
-def test_a_bad_configuration_is_one_line_and_no_traceback(fresh):
-    bad = fresh / "bad.yaml"
-    bad.write_text((fresh / "config/smoke.yaml").read_text().replace("    tasks: 4", "    task: 4"))
-    result = snakemake(fresh, "--configfile", "bad.yaml")
-    mine = [line for line in result.stdout.splitlines() if "unknown key" in line]
-    assert result.returncode != 0
-    assert len(mine) == 1 and "bad.yaml" in mine[0] and "allowed: iterations, tasks" in mine[0]
-    assert "Traceback" not in result.stdout and "Error" not in result.stdout
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("tasks: 4", "task: 4"), "bad.yaml: training_defaults: unknown key task; allowed: "),
+        (("outer_epochs: 1, ", ""), "bad.yaml: environments.PointGoal with algorithms.maml_trpo: "),
+        (("config.yaml", "nosuch.yaml"), "bad.yaml: extends: got 'nosuch.yaml'; allowed: "),
+        (("config.yaml", "torn.yaml"), "config/torn.yaml, line 1: no YAML (expected "),
+    ],
+)
+def test_a_bad_configuration_is_one_line_and_no_traceback(fresh, change, line):
+    (fresh / "config/torn.yaml").write_text("seeds: [")
+    text = (fresh / "config/smoke.yaml").read_text()
+    (fresh / "config/bad.yaml").write_text(text.replace(*change))
+    result = snakemake(fresh, "--dry-run", "--configfile", "config/bad.yaml")
+    lines = [text for text in result.stdout.splitlines() if "profile" not in text]
+    assert result.returncode == 2
+    assert len(lines) == 1 and lines[0].removeprefix("config/").startswith(
+        line.removeprefix("config/")
+    )
+
+
+def test_a_torn_default_configuration_is_one_line(fresh):
+    config = fresh / "config/config.yaml"
+    with rewritten(config, config.read_text() + "seeds: [\n"):
+        result = snakemake(fresh, "--dry-run")
+    lines = [text for text in result.stdout.splitlines() if "profile" not in text]
+    assert result.returncode == 2
+    assert len(lines) == 1 and re.match(r"config/config\.yaml, line \d+: no YAML", lines[0])
+
+
+def test_sections_are_overridden_on_the_command_line(fresh):
+    plan = planned(
+        fresh,
+        *SMOKE,
+        "--config",
+        "results=elsewhere",
+        target="elsewhere/train/PointGoal/lsf/N2/seed_0.npz",
+    )
+    assert plan == {"train_study": 1}
+
+
+def test_one_configuration_at_a_time(fresh):
+    result = snakemake(fresh, "--dry-run", *SMOKE, "config/paper.yaml")
+    assert result.returncode == 2
+    assert "--configfile names 2 files; give one" in result.stdout
 
 
 def test_the_cluster_profile_plans_the_same_jobs(fresh):
@@ -183,7 +223,7 @@ def test_a_second_call_does_nothing(finished):
 @pytest.mark.parametrize(
     ("file", "jobs"),
     [
-        ("cli.py", {}),
+        ("cli/parse.py", {}),
         ("figures/learning_curves.py", {"draw_learning_curves": 1}),
         (
             "figures/exact_audit.py",
@@ -223,8 +263,14 @@ def test_a_second_call_does_nothing(finished):
                 "judge_claims": 1,
             },
         ),
-        ("environments/point_goal.py", {"train": 5, "evaluate": 3, "audit_mujoco": 1, **RETURNS}),
-        ("training.py", {"train": 8, "evaluate": 6, "audit_mujoco": 2, **RETURNS}),
+        (
+            "environments/point_goal.py",
+            {"train": 3, "train_study": 2, "evaluate": 3, "audit_mujoco": 1, **RETURNS},
+        ),
+        (
+            "training/train.py",
+            {"train": 6, "train_study": 2, "evaluate": 6, "audit_mujoco": 2, **RETURNS},
+        ),
     ],
 )
 def test_an_edit_reruns_what_depends_on_it(finished, file, jobs):
@@ -246,7 +292,8 @@ def test_a_new_seed_runs_alone(finished):
     with rewritten(config, config.read_text().replace("seeds: [0]", "seeds: [0, 1]")):
         plan = planned(finished, *SMOKE)
     assert plan == {
-        "train": 8,
+        "train": 6,
+        "train_study": 2,
         "evaluate": 6,
         "draw_learning_curves": 1,
         "draw_sample_sizes": 1,
@@ -257,10 +304,10 @@ def test_a_new_seed_runs_alone(finished):
 
 def test_a_setting_reruns_its_environment_alone(finished):
     config = finished / "config/smoke.yaml"
-    rate = "inner_learning_rate: "
+    rate = "PointGoal: {inner_learning_rate: "
     with rewritten(config, config.read_text().replace(f"{rate}0.5", f"{rate}0.25")):
         plan = planned(finished, *SMOKE)
-    assert (plan["train"], plan["evaluate"]) == (5, 3)
+    assert (plan["train"], plan["train_study"], plan["evaluate"]) == (3, 2, 3)
     assert "audit" not in plan
 
 
@@ -268,13 +315,15 @@ def test_a_setting_reruns_its_environment_alone(finished):
 def test_the_smoke_scale_from_end_to_end(tmp_path):
     tree = copy_tree(tmp_path)
     committed = tree / "paper_figures" / "claims.md"
+    committed.parent.mkdir()
     committed.write_text("the default scale's verdicts\n")
 
     result = snakemake(tree, *SMOKE)
     assert result.returncode == 0, result.stdout
     results = tree / "results/smoke"
     assert sorted(path.name for path in (results / "figures").iterdir()) == FIGURES
-    assert len(list(results.glob("train/*/*/seed_0.parquet"))) == 8
+    assert len(list(results.glob("train/*/*/seed_0.parquet"))) == 6
+    assert len(list(results.glob("train/*/*/N2/seed_0.parquet"))) == 2
     assert len(list(results.glob("evaluate/*/*/seed_0.parquet"))) == 6
     assert len(list(results.glob("audit/exact_*.parquet"))) == 3
     assert len(list(results.glob("audit/mujoco_*.parquet"))) == 2
@@ -283,5 +332,5 @@ def test_the_smoke_scale_from_end_to_end(tmp_path):
     assert all(path.stat().st_size for path in results.rglob("*.parquet"))
 
     assert planned(tree, *SMOKE) == {}
-    assert {path.name for path in committed.parent.iterdir()} == {"claims.md", "published"}
+    assert {path.name for path in committed.parent.iterdir()} == {"claims.md"}
     assert committed.read_text() == "the default scale's verdicts\n"

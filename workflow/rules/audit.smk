@@ -27,7 +27,7 @@ rule audit_monte_carlo:
     benchmark:
         f"{BENCHMARKS}/audit/monte_carlo_{{instance}}.tsv"
     params:
-        settings=flags(without(MONTE_CARLO, "instances")),
+        settings=flags(MONTE_CARLO | {"confidence": CONFIDENCE}, omit=["instances"]),
         checkpoints=f"{RESULTS}/checkpoints",
     shell:
         "metarl audit monte-carlo --instances {wildcards.instance} {params.settings}"
@@ -47,7 +47,7 @@ rule audit_mujoco:
         f"{BENCHMARKS}/audit/mujoco_{{environment}}_{{point}}.tsv"
     threads: 1
     params:
-        settings=flags(without(MUJOCO, "algorithm", "seed", "points")),
+        settings=flags(MUJOCO | {"confidence": CONFIDENCE}, omit=["algorithm", "seed", "points"]),
         checkpoints=f"{RESULTS}/checkpoints",
     shell:
         "metarl audit mujoco --policy {input.policy} --point {wildcards.point} {params.settings}"
@@ -65,7 +65,7 @@ rule converge:
     benchmark:
         f"{BENCHMARKS}/convergence/{{problem}}.tsv"
     params:
-        settings=flags(without(CONVERGENCE, "problems")),
+        settings=flags(CONVERGENCE, omit=["problems"]),
         sample_sizes=lambda wildcards: CONVERGENCE["problems"][wildcards.problem],
     shell:
         "metarl convergence --problem {wildcards.problem} --sample-sizes {params.sample_sizes}"

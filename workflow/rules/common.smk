@@ -1,129 +1,107 @@
-# The configuration, checked, and the names that the rules share.
+# The names that the rules share.
+import dataclasses
 import json
-import sys
 from pathlib import Path
 
-from snakemake.logging import logger
-
-from metarl import figures
-from metarl.configuration import check_configuration
-from metarl.errors import InputError
+from metarl import configuration, figures
+from metarl.configuration import flags
 from metarl.sources import environment_module, sources
-
-try:
-    check_configuration(
-        config,
-        workflow.source_path("../schemas/config.schema.yaml"),
-        origin=", ".join(map(str, workflow.configfiles)),
-    )
-except InputError as error:
-    logger.error(str(error))
-    sys.exit(2)
 
 RESULTS = config["results"]
 FIGURES = config["figures"]
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 
-# What is kept of the runs with published settings: part of the repository, whatever the scale.
-ARCHIVE = "paper_figures/published"
-ARCHIVED_RETURNS = sorted(map(str, Path(ARCHIVE).glob("*_returns.parquet")))
-ARCHIVED_POINTS = sorted(map(str, Path(ARCHIVE).glob("PointGoal*_paths.parquet")))
-ARCHIVED_TORSOS = sorted(map(str, Path(ARCHIVE).glob("HalfCheetah*_paths.parquet")))
-PUBLISHED = config["published"]
-
 EXACT = config["audit"]["exact"]
 MONTE_CARLO = config["audit"]["monte_carlo"]
 MUJOCO = config["audit"]["mujoco"]
 CONVERGENCE = config["convergence"]
+CONFIDENCE = config["claims"]["confidence"]
+PUBLISHED = config["published"]
+TRAINING = configuration.training_runs(config)  # settings by environment and algorithm
+STUDY = configuration.study_runs(config)  # and by sample size
+
+# What is kept of the runs with published settings: part of the repository, whatever the scale.
+ARCHIVE = "archive"
+ARCHIVED_RETURNS = [f"{ARCHIVE}/{environment}_returns.parquet" for environment in PUBLISHED]
+ARCHIVED_PATHS = {  # by the figure that shows them
+    figure: [
+        f"{ARCHIVE}/{environment}_paths.parquet"
+        for environment, run in PUBLISHED.items()
+        if run.get("figure") == figure
+    ]
+    for figure in ("point_paths", "torso_positions")
+}
 
 RUN = "{environment}/{algorithm}/seed_{seed}"
-RUNS = expand(
-    RUN,
-    environment=config["environments"],
-    algorithm=config["algorithms"],
-    seed=config["seeds"],
-)
-AUDIT_TABLES = expand(f"{RESULTS}/audit/exact_{{problem}}.parquet", problem=EXACT["problems"])
-JUDGED_TABLES = expand(
-    f"{RESULTS}/audit/exact_{{problem}}.parquet",
-    problem=[name for name, settings in EXACT["problems"].items() if settings["judged"]],
-)
-MONTE_CARLO_TABLES = expand(
-    f"{RESULTS}/audit/monte_carlo_{{instance}}.parquet", instance=MONTE_CARLO["instances"]
-)
-MUJOCO_TABLES = expand(  # the audit is of one inner step
-    f"{RESULTS}/audit/mujoco_{{environment}}_{{point}}.parquet",
-    environment=[
-        name for name, settings in config["environments"].items() if settings["inner_steps"] == 1
-    ],
-    point=MUJOCO["points"],
-)
+STUDY_RUN = "{environment}/{algorithm}/N{sample_size}/seed_{seed}"
+RUNS = [
+    RUN.format(environment=e, algorithm=a, seed=s) for e, a in TRAINING for s in config["seeds"]
+]
+STUDY_RUNS = [
+    STUDY_RUN.format(environment=e, algorithm=a, sample_size=size, seed=seed)
+    for e, a, size in STUDY
+    for seed in config["seeds"]
+]
+
+
+def tables(folder, name, **wildcards):
+    return expand(f"{RESULTS}/{folder}/{name}.parquet", **wildcards)
+
+
+JUDGED = [problem for problem, settings in EXACT["problems"].items() if settings["judged"]]
+ONE_STEP = [  # what the audit in simulation is of
+    environment
+    for (environment, algorithm), settings in TRAINING.items()
+    if algorithm == MUJOCO["algorithm"] and settings.inner_steps == 1
+]
+AUDIT_TABLES = tables("audit", "exact_{problem}", problem=EXACT["problems"])
+JUDGED_TABLES = tables("audit", "exact_{problem}", problem=JUDGED)
+MONTE_CARLO_TABLES = tables("audit", "monte_carlo_{i}", i=MONTE_CARLO["instances"])
+MUJOCO_TABLES = tables("audit", "mujoco_{e}_{point}", e=ONE_STEP, point=MUJOCO["points"])
 SAMPLED_TABLES = MONTE_CARLO_TABLES + MUJOCO_TABLES
-CONVERGENCE_TABLES = expand(
-    f"{RESULTS}/convergence/{{problem}}.parquet", problem=CONVERGENCE["problems"]
-)
-STUDY = config["sample_size_study"]
-STUDY_RUNS = expand(
-    "{environment}/{algorithm}_N{trajectories}/seed_{seed}",
-    environment=STUDY["environment"],
-    algorithm=STUDY["algorithms"],
-    trajectories=STUDY["trajectories"],
+CONVERGENCE_TABLES = tables("convergence", "{problem}", problem=CONVERGENCE["problems"])
+TRAINING_TABLES = tables("train", "{run}", run=RUNS)
+EVALUATION_TABLES = tables("evaluate", "{run}", run=RUNS)
+STUDY_TABLES = tables("train", "{run}", run=STUDY_RUNS)
+STUDIED_TABLES = STUDY_TABLES + tables(
+    "train",
+    RUN,
+    environment=config["sample_size_study"]["environment"],
+    algorithm=config["sample_size_study"]["algorithms"],
     seed=config["seeds"],
 )
-TRAINING_TABLES = expand(f"{RESULTS}/train/{{run}}.parquet", run=RUNS)
-STUDY_TABLES = expand(f"{RESULTS}/train/{{run}}.parquet", run=STUDY_RUNS)
-STUDIED_TABLES = STUDY_TABLES + expand(
-    f"{RESULTS}/train/{RUN}.parquet",
-    environment=STUDY["environment"],
-    algorithm=STUDY["algorithms"],
-    seed=config["seeds"],
-)
-EVALUATION_TABLES = expand(f"{RESULTS}/evaluate/{{run}}.parquet", run=RUNS)
+TABLES = {  # by the kind that metarl.figures names
+    "exact": AUDIT_TABLES,
+    "judged": JUDGED_TABLES,
+    "sampled": SAMPLED_TABLES,
+    "mujoco": MUJOCO_TABLES,
+    "convergence": CONVERGENCE_TABLES,
+    "training": TRAINING_TABLES,
+    "studied": STUDIED_TABLES,
+    "evaluation": EVALUATION_TABLES,
+    "archived returns": ARCHIVED_RETURNS,
+    "archived points": ARCHIVED_PATHS["point_paths"],
+    "archived torsos": ARCHIVED_PATHS["torso_positions"],
+}
+DRAWN = [figure for figure in figures.FIGURES if any(TABLES[kind] for kind in figure.inputs)]
 
 
 wildcard_constraints:
     environment="[^/]+",
     algorithm="[^/]+",
+    sample_size=r"\d+",
     seed=r"\d+",
     instance=r"\d+",
     point="initial|trained",
+
+
+def run_flags(settings, wildcards):
+    """All settings of a run, with the seed of its wildcards."""
+    return flags(vars(dataclasses.replace(settings, seed=int(wildcards.seed))))
 
 
 def of_seeds(wildcards, name):
     """The files of an environment's runs with published settings, one a seed."""
     folder = f"{RESULTS}/published/{wildcards.environment}"
     return expand(f"{folder}/seed_{name}", seed=PUBLISHED[wildcards.environment]["seeds"])
-
-
-def run_algorithm(wildcards):
-    """The algorithm of a run: its own, or of the study's lsf_N5 that of lsf."""
-    return config["algorithms"][wildcards.algorithm.partition("_N")[0]]
-
-
-def run_settings(wildcards):
-    """The settings of a run: its environment's, and in their place what its algorithm has of its own.
-
-    The study's lsf_N5 has 5 trajectories, and as many environment steps in all as lsf.
-    """
-    settings = config["environments"][wildcards.environment] | run_algorithm(wildcards).get(
-        "settings", {}
-    )
-    if size := wildcards.algorithm.partition("_N")[2]:
-        trajectories = settings["iterations"] * settings["trajectories"]
-        settings |= {"trajectories": int(size), "iterations": trajectories // int(size)}
-    return settings
-
-
-def without(settings, *keys):
-    """The settings that a rule passes on as they are."""
-    return {key: value for key, value in settings.items() if key not in keys}
-
-
-def flags(settings):
-    """{"inner_steps": 1, "hidden_sizes": [64, 64]} is --inner-steps 1 --hidden-sizes 64 64."""
-    words = []
-    for key, value in settings.items():
-        words.append(f"--{key.replace('_', '-')}")
-        words.extend(map(str, value if isinstance(value, list) else [value]))
-    return " ".join(words)

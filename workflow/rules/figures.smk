@@ -1,20 +1,5 @@
 # Pictures of the tables; restyling one redraws it and nothing else.
-TABLES = {
-    "exact": AUDIT_TABLES,
-    "judged": JUDGED_TABLES,
-    "sampled": SAMPLED_TABLES,
-    "mujoco": MUJOCO_TABLES,
-    "convergence": CONVERGENCE_TABLES,
-    "training": TRAINING_TABLES,
-    "studied": STUDIED_TABLES,
-    "evaluation": EVALUATION_TABLES,
-    "archived returns": ARCHIVED_RETURNS,
-    "archived points": ARCHIVED_POINTS,
-    "archived torsos": ARCHIVED_TORSOS,
-}
-
-
-for figure in figures.FIGURES:
+for figure in DRAWN:
 
     rule:
         name:
@@ -34,9 +19,7 @@ for figure in figures.FIGURES:
             f"{LOGS}/figures/{figure.name}.log",
         params:
             name=figure.name,
-            confidence=(
-                f"--confidence {config['claims']['confidence']}" if figure.intervals else ""
-            ),
+            confidence=(f"--confidence {CONFIDENCE}" if figure.intervals else ""),
             stem=lambda wildcards, output: output[0].removesuffix(".svg"),
         shell:
             "metarl figure {params.name} --inputs {input.tables} {params.confidence}"

@@ -1,5 +1,11 @@
-# Runs with published settings. They take core-hours, so `all` does not make them: it draws and judges what
-# is kept of them in ARCHIVE, whose files no rule claims as outputs; at the default scale `published` replaces it.
+# Runs with published settings. They take core-hours, so `all` does not make them: it draws and judges
+# what is kept of them in ARCHIVE, which no rule claims as output. `published` keeps them there at the
+# scale whose figures are the repository's, and below the results at others.
+KEPT = ARCHIVE if FIGURES == "paper_figures" else f"{RESULTS}/{ARCHIVE}"
+PUBLISHED_RUNS = configuration.published_runs(config)
+PUBLISHED_EVALUATIONS = configuration.published_evaluations(config)
+
+
 rule published:
     input:
         expand(f"{RESULTS}/published/{{environment}}/archived", environment=PUBLISHED),
@@ -7,7 +13,9 @@ rule published:
 
 rule train_published:
     input:
-        lambda wildcards: sources("metarl.training.train", environment_module(wildcards.environment)),
+        lambda wildcards: sources(
+            "metarl.training.train", environment_module(wildcards.environment)
+        ),
     output:
         table=f"{RESULTS}/published/{{environment}}/seed_{{seed}}.parquet",
         policy=f"{RESULTS}/published/{{environment}}/seed_{{seed}}.npz",
@@ -17,11 +25,10 @@ rule train_published:
         f"{BENCHMARKS}/published/{{environment}}/seed_{{seed}}.tsv"
     threads: 2  # as many as a run's shards
     params:
-        settings=lambda wildcards: flags(PUBLISHED[wildcards.environment]["settings"]),
+        settings=lambda wildcards: run_flags(PUBLISHED_RUNS[wildcards.environment], wildcards),
         checkpoints=f"{RESULTS}/checkpoints",
     shell:
-        "metarl train --algorithm maml_trpo --estimator maml --environment {wildcards.environment}"
-        " --seed {wildcards.seed} {params.settings} --threads {threads} --output {output.table}"
+        "metarl train {params.settings} --threads {threads} --output {output.table}"
         " --policy {output.policy} --checkpoints {params.checkpoints} > {log} 2>&1"
 
 
@@ -36,7 +43,7 @@ rule evaluate_published:
         f"{LOGS}/published/{{environment}}/seed_{{seed}}_returns.log",
     threads: 1
     params:
-        settings=lambda wildcards: flags(PUBLISHED[wildcards.environment]["evaluation"]),
+        settings=lambda wildcards: flags(PUBLISHED_EVALUATIONS[wildcards.environment]),
     shell:
         "metarl evaluate --policy {input.policy} {params.settings} --threads {threads}"
         " --output {output.returns} --paths {output.paths} > {log} 2>&1"
@@ -61,7 +68,7 @@ rule archive_published:
         returns=lambda wildcards: PUBLISHED[wildcards.environment]["returns"],
         deviations=lambda wildcards: PUBLISHED[wildcards.environment]["deviations"],
         source=lambda wildcards: PUBLISHED[wildcards.environment]["source"],
-        folder=f"{FIGURES}/published",
+        folder=KEPT,
     shell:
         "metarl archive --evaluations {input.evaluations} --curves {input.curves}"
         " --policies {input.policies} --benchmarks {params.benchmarks} --paths {input.paths}"

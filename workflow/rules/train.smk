@@ -2,7 +2,9 @@
 # deleted, and the next attempt resumes from what metarl finds there for the same settings and code.
 rule train:
     input:
-        lambda wildcards: sources("metarl.training.train", environment_module(wildcards.environment)),
+        lambda wildcards: sources(
+            "metarl.training.train", environment_module(wildcards.environment)
+        ),
     output:
         table=f"{RESULTS}/train/{RUN}.parquet",
         policy=f"{RESULTS}/train/{RUN}.npz",
@@ -12,12 +14,30 @@ rule train:
         f"{BENCHMARKS}/train/{RUN}.tsv"
     threads: 1  # runs outnumber cores: one each keeps all cores busy
     params:
-        estimator=lambda wildcards: run_algorithm(wildcards)["estimator"],
-        settings=lambda wildcards: flags(run_settings(wildcards)),
+        settings=lambda wildcards: run_flags(
+            TRAINING[wildcards.environment, wildcards.algorithm], wildcards
+        ),
         checkpoints=f"{RESULTS}/checkpoints",
         tensorboard=f"{RESULTS}/tensorboard/{RUN}",
     shell:
-        "metarl train --algorithm {wildcards.algorithm} --estimator {params.estimator}"
-        " --environment {wildcards.environment} --seed {wildcards.seed} {params.settings}"
-        " --threads {threads} --output {output.table} --policy {output.policy}"
-        " --checkpoints {params.checkpoints} --tensorboard {params.tensorboard} > {log} 2>&1"
+        "metarl train {params.settings} --threads {threads} --output {output.table}"
+        " --policy {output.policy} --checkpoints {params.checkpoints}"
+        " --tensorboard {params.tensorboard} > {log} 2>&1"
+
+
+# The same at another inner sample size.
+use rule train as train_study with:
+    output:
+        table=f"{RESULTS}/train/{STUDY_RUN}.parquet",
+        policy=f"{RESULTS}/train/{STUDY_RUN}.npz",
+    log:
+        f"{LOGS}/train/{STUDY_RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/train/{STUDY_RUN}.tsv"
+    params:
+        settings=lambda wildcards: run_flags(
+            STUDY[wildcards.environment, wildcards.algorithm, int(wildcards.sample_size)],
+            wildcards,
+        ),
+        checkpoints=f"{RESULTS}/checkpoints",
+        tensorboard=f"{RESULTS}/tensorboard/{STUDY_RUN}",

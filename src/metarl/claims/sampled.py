@@ -153,7 +153,7 @@ def negative_controls(evidence: Evidence) -> Claim:
         ),
         measurements=seen_controls(evidence),
         figure="sampled_audit",
-        commands=["snakemake all --forcerun audit audit_monte_carlo audit_mujoco"],
+        commands=["snakemake all --forcerun audit_exact audit_monte_carlo audit_mujoco"],
         remarks=[
             (
                 "sign_error is leave_one_out with -W, doubled with 2 W, shuffled with each"
