@@ -285,7 +285,7 @@ def converge(settings: ConvergenceSettings, output: Path) -> None:
         audited = {row["estimator"]: row for row in experiment.exact.run(size)}
         for entry in entries:
             for epsilon, step_size, norms in tuned_curves(experiment, entry, size, settings):
-                columns = {
+                curve = {
                     "problem": finite.name,
                     "estimator": entry.name,
                     "sample_size": size,
@@ -297,7 +297,7 @@ def converge(settings: ConvergenceSettings, output: Path) -> None:
                     "variance": audited[entry.name]["variance"],
                     "squared_bias": audited[entry.name]["bias"] ** 2,
                 }
-                frames.append(pd.DataFrame(columns))
+                frames.append(pd.DataFrame(curve))
             progress.advance(f"{finite.name}, {entry.name}, N = {size}")
     write_table(columns.CONVERGENCE, pd.concat(frames, ignore_index=True), output)
 
