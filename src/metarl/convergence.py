@@ -38,6 +38,7 @@ from metarl.estimators.algebra import inner_chain
 from metarl.objectives import clipped_gradient
 from metarl.progress import Progress
 from metarl.randomness import generator
+from metarl.results import columns
 from metarl.results.iterations import iterations_to
 from metarl.results.writer import write_table
 from metarl.storage import require_writable
