@@ -320,7 +320,7 @@ def _check_published(config: Mapping) -> None:
                     f"published.{name}.{key}: got {len(run[key])} numbers; allowed: {steps}, one "
                     "an inner step and one before them"
                 )
-        if run.get("figure", figures.NAMES[0]) not in figures.NAMES:
+        if "figure" in run and run["figure"] not in figures.NAMES:
             raise InputError(
                 f"published.{name}.figure: got {run['figure']!r}; allowed: {_join(figures.NAMES)}"
             )

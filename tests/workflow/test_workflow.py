@@ -154,7 +154,7 @@ def test_committed_figures_do_not_stand_in_for_absent_results(fresh):
 
 @pytest.mark.parametrize(("scale", "runs"), [("config", (5, 3)), ("smoke", (3, 3))])
 def test_runs_with_published_settings_are_made_on_request_alone(fresh, scale, runs):
-    """`all`'s own jobs are counted above; none is theirs, though an edit may have outdated the archive."""
+    """`all`'s own jobs are counted above; none is theirs, though an edit may have outdated them."""
     plan = planned(fresh, "--configfile", f"config/{scale}.yaml", target="published")
     seeds, environments = runs
     assert plan == {
@@ -167,10 +167,16 @@ def test_runs_with_published_settings_are_made_on_request_alone(fresh, scale, ru
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (("tasks: 4", "task: 4"), "bad.yaml: training_defaults: unknown key task; allowed: "),
-        (("outer_epochs: 1, ", ""), "bad.yaml: environments.PointGoal with algorithms.maml_trpo: "),
-        (("config.yaml", "nosuch.yaml"), "bad.yaml: extends: got 'nosuch.yaml'; allowed: "),
-        (("config.yaml", "torn.yaml"), "config/torn.yaml, line 1: no YAML (expected "),
+        (("  horizon:", "  horizn:"), "config/bad.yaml: training_defaults: unknown key horizn; "),
+        (
+            ("outer_epochs: 1, ", ""),
+            "config/bad.yaml: environments.PointGoal with algorithms.maml_",
+        ),
+        (
+            ("s: config.yaml", "s: nosuch.yaml"),
+            "config/bad.yaml: extends: got 'nosuch.yaml'; allowed: ",
+        ),
+        (("s: config.yaml", "s: torn.yaml"), "config/torn.yaml, line 1: no YAML (expected "),
     ],
 )
 def test_a_bad_configuration_is_one_line_and_no_traceback(fresh, change, line):
@@ -178,11 +184,9 @@ def test_a_bad_configuration_is_one_line_and_no_traceback(fresh, change, line):
     text = (fresh / "config/smoke.yaml").read_text()
     (fresh / "config/bad.yaml").write_text(text.replace(*change))
     result = snakemake(fresh, "--dry-run", "--configfile", "config/bad.yaml")
-    lines = [text for text in result.stdout.splitlines() if "profile" not in text]
+    lines = [printed for printed in result.stdout.splitlines() if "profile" not in printed]
     assert result.returncode == 2
-    assert len(lines) == 1 and lines[0].removeprefix("config/").startswith(
-        line.removeprefix("config/")
-    )
+    assert len(lines) == 1 and lines[0].startswith(line)
 
 
 def test_a_torn_default_configuration_is_one_line(fresh):
@@ -253,16 +257,7 @@ def test_a_second_call_does_nothing(finished):
             {"audit_monte_carlo": 1, "draw_sampled_audit": 1, "judge_claims": 1},
         ),
         ("audit/mujoco.py", {"audit_mujoco": 2, **SIMULATED, "judge_claims": 1}),
-        (
-            "evaluation.py",
-            {
-                "evaluate": 6,
-                "audit_mujoco": 2,
-                "draw_adaptation": 1,
-                **SIMULATED,
-                "judge_claims": 1,
-            },
-        ),
+        ("evaluation.py", {"evaluate": 6, "draw_adaptation": 1, "judge_claims": 1}),
         (
             "environments/point_goal.py",
             {"train": 3, "train_study": 2, "evaluate": 3, "audit_mujoco": 1, **RETURNS},
