@@ -106,22 +106,32 @@ def learn2learn_dice(step: InnerStep) -> tf.Tensor:
     return step.constant * decayed_sums(effects, decay, reverse=True)
 
 
+def real_share(batch: Trajectories) -> tf.Tensor:
+    """The share of the N T steps that happened: [K, 1, 1]."""
+    lengths = tf.reduce_sum(batch.mask, axis=-1)
+    return tf.reduce_sum(batch.weights * lengths, axis=-1)[:, None, None] / batch.mask.shape[-1]
+
+
 def padded_loss(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> Trajectories:
     """The inner loss of `promp_dice`: a mean over N T steps of which some never happened."""
-    lengths = tf.reduce_sum(batch.mask, axis=-1)
-    share = tf.reduce_sum(batch.weights * lengths, axis=-1)[:, None, None] / batch.mask.shape[-1]
-    rewards = share * batch.mask * batch.rewards
+    rewards = real_share(batch) * batch.mask * batch.rewards
     return batch._replace(rewards=rewards, advantages=tf.cumsum(rewards, axis=-1, reverse=True))
+
+
+def padded_outer_loss(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> Trajectories:
+    """The outer loss of `promp_dice`, over padding as well."""
+    return batch._replace(advantages=real_share(batch) * batch.advantages)
 
 
 @row(
     "dice's, averaged over padding too",
     "jonasrothfuss/ProMP meta_algos/dice_maml.py:46",
     inner_loss=padded_loss,
+    outer_loss=padded_outer_loss,
     counterpart="dice",
 )
 def promp_dice(step: InnerStep) -> tf.Tensor:
-    """dice on a smaller inner gradient."""
+    """dice on smaller gradients, inner and outer."""
     return dice(step)
 
 

@@ -1,0 +1,217 @@
+"""The meta-gradients that estimators give on a bundle's data, by the code that training runs.
+
+Estimators with the same losses share inner chain and v, and a call into TensorFlow costs more than
+the arithmetic of a small bundle. So E estimators on V bundles are one computation on copies of the
+tasks: the task axis is [E * V * K].
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from metarl.estimators import Estimator, InnerStep, meta_gradient
+from metarl.estimators.algebra import inner_chain, value
+from metarl.estimators.catalogue import other_tasks_mean
+from metarl.identify.bundle import Bundle
+from metarl.objectives import clipped_gradient, kl_gradient
+from metarl.policies import Policy
+from metarl.progress import Progress
+from metarl.settings import InnerSettings
+from metarl.trajectories import Trajectories, step_weights
+
+VALUES_AT_LEFT_OUT = ("leave_one_out", "lsf2")
+"""Entries that need V near theta' for every trajectory: slow, out of reach of dumped scores."""
+
+MOST_STEPS = 300_000
+"""Environment steps, copies included, of one computation: bounds memory to a few GB."""
+
+LARGE = 20_000
+"""Environment steps of a bundle from which on progress is printed."""
+
+
+def reference_gradients(bundle: Bundle, entries: Sequence[Estimator]) -> dict[str, np.ndarray]:
+    """The meta-gradient [P] of every entry on the bundle's data, in float64.
+
+    Entries that the bundle lacks data for are left out.
+    """
+    gradients = {name: rows[0] for name, rows in gradients_of_all([bundle], entries).items()}
+    return {name: gradient for name, gradient in gradients.items() if np.isfinite(gradient).all()}
+
+
+def gradients_of_all(
+    bundles: Sequence[Bundle], entries: Sequence[Estimator]
+) -> dict[str, np.ndarray]:
+    """The meta-gradients [V, P] of every entry on V bundles, which differ in their numbers alone.
+
+    Prints progress where there are many steps.
+    """
+    steps = sum(step["mask"].size for step in bundles[0].steps)
+    many = max(1, MOST_STEPS // steps)
+    parts = [bundles[start : start + many] for start in range(0, len(bundles), many)]
+    groups = _groups(entries, max(1, many // len(parts[0])))
+    jobs = [(group, part) for group in groups for part in parts]
+    costs = [steps * len(group) * len(part) for group, part in jobs]
+    progress = Progress("part", costs)
+    gradients = {}
+    for group, part in jobs:
+        for entry, rows in zip(group, _compute(part, group), strict=True):
+            gradients.setdefault(entry.name, []).append(rows)
+        if steps >= LARGE or len(parts) > 1:
+            progress.advance("references")
+    return {entry.name: np.concatenate(gradients[entry.name]) for entry in entries}
+
+
+def _groups(entries: Sequence[Estimator], most: int) -> list[list[Estimator]]:
+    """Estimators that may be computed together, at most `most` at a time."""
+
+    def kind(entry: Estimator) -> tuple:
+        alone = entry.name if entry.name in VALUES_AT_LEFT_OUT else None
+        return entry.inner_loss, entry.outer_loss, entry.weights is None, alone
+
+    kinds = {}
+    for entry in entries:
+        kinds.setdefault(kind(entry), []).append(entry)
+    return [
+        group[start : start + most]
+        for group in kinds.values()
+        for start in range(0, len(group), most)
+    ]
+
+
+def _compute(bundles: Sequence[Bundle], group: Sequence[Estimator]) -> np.ndarray:
+    """[E, V, P] for estimators of one kind."""
+    first, copies = bundles[0], len(group)
+    policy, settings, tasks = first.policy, first.settings, len(first.steps[0]["mask"])
+    composite = stacked(group, len(bundles))
+
+    def per_task(name: str) -> tf.Tensor:
+        return tf.constant(np.repeat([getattr(bundle, name) for bundle in bundles], tasks, axis=0))
+
+    steps = [
+        {
+            name: tf.constant(np.concatenate([bundle.steps[s][name] for bundle in bundles]))
+            for name in first.steps[s]
+        }
+        for s in range(len(first.steps))
+    ]
+    batches = _batches(policy, composite, per_task("parameters"), steps, settings)
+
+    def outer_gradient(parameters: tf.Tensor, outer: Trajectories) -> tf.Tensor:
+        if first.outer_gradient is not None:
+            given = np.concatenate([bundle.outer_gradient for bundle in bundles])
+            return tf.constant(np.tile(given, (copies, 1)))
+        direction = clipped_gradient(policy, parameters, outer, settings.averaging, first.clip)
+        if first.entropy_coefficient:
+            direction += first.entropy_coefficient * entropy_gradient(policy, parameters, outer)
+        return direction
+
+    def inner_penalty(number: int, parameters: tf.Tensor, inner: Trajectories) -> tf.Tensor:
+        # the code takes the mean over inner steps
+        return first.kl_coefficient / (len(steps) - 1) * kl_gradient(policy, parameters, inner)
+
+    def copied(x: tf.Tensor) -> tf.Tensor:
+        return tf.tile(x, [copies, *[1] * (len(x.shape) - 1)])
+
+    gradients = meta_gradient(
+        policy,
+        composite,
+        copied(per_task("evaluation_parameters")),
+        [_by_task(batch, copied) for batch in batches],
+        settings,
+        outer_gradient,
+        inner_penalty=inner_penalty if first.kl_coefficient else None,
+    )
+    gradients = gradients.numpy().reshape(copies, len(bundles), tasks, -1)
+    if first.inner_jacobian_vector is not None and group[0].weights is not None:
+        gradients += np.stack([bundle.inner_jacobian_vector for bundle in bundles])
+    return gradients.mean(axis=2)[..., : len(first.gradient)]
+
+
+def stacked(group: Sequence[Estimator], bundles: int) -> Estimator:
+    """One estimator whose weights are the group's, on consecutive parts of the task axis.
+
+    Args:
+      group: estimators of one kind.
+      bundles: on how many bundles; a value baseline does not see the tasks of another one.
+    """
+    if group[0].weights is None:
+        return group[0]
+
+    def weights(step: InnerStep) -> tf.Tensor:
+        shape = step.batch.mask.shape
+        tasks = shape[0] // len(group)
+        parts = []
+        for number, entry in enumerate(group):
+            part = _part(step, slice(number * tasks, (number + 1) * tasks))
+            if entry.name == "unbiased_baseline":
+                values = tf.reshape(value(part), [bundles, -1])
+                others = tf.reshape(tf.map_fn(other_tasks_mean, values), [-1])
+                part = part._replace(value_baseline=others)
+            parts.append(tf.broadcast_to(entry.weights(part), [tasks, *shape[1:]]))
+        return tf.concat(parts, axis=0)
+
+    return group[0]._replace(weights=weights)
+
+
+def entropy_gradient(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
+    """The gradient of the policy's mean entropy in the batch's states: [K, P]."""
+    with tf.GradientTape() as tape:
+        tape.watch(parameters)
+        entropies = policy.distribution(policy.outputs(parameters, batch.observations)).entropy()
+        mean = tf.reduce_sum(step_weights(batch, "steps") * entropies)
+    return tape.gradient(mean, parameters)
+
+
+def _batches(
+    policy: Policy,
+    entry: Estimator,
+    acting: tf.Tensor,
+    steps: Sequence[dict[str, tf.Tensor]],
+    settings: InnerSettings,
+) -> list[Trajectories]:
+    """The steps as trajectories; who acted, where not given, is the adaptation chain's policy."""
+    batches = [_batch(step) for step in steps]
+    for number, step in enumerate(steps):
+        if "mean" in step:
+            behaviour = step["mean"], step["log_std"]
+        else:
+            chain, _ = inner_chain(policy, entry, acting, batches[:number], settings)
+            behaviour = policy.outputs(chain[-1], batches[number].observations)
+        batches[number] = batches[number]._replace(behaviour=behaviour)
+    return batches
+
+
+def _batch(step: dict[str, tf.Tensor]) -> Trajectories:
+    """A step's arrays as trajectories of equal weight, whose behaviour is still to be filled in."""
+    names = ("observations", "actions", "advantages", "rewards", "score_rewards", "mask")
+    tasks, rows, _ = step["mask"].shape
+    return Trajectories(
+        *(step[name] for name in names),
+        behaviour=(),
+        weights=tf.fill([tasks, rows], tf.constant(1.0 / rows, tf.float64)),
+        sample_size=tf.constant(float(rows), tf.float64),
+    )
+
+
+def _by_task(batch: Trajectories, change: Callable[[tf.Tensor], tf.Tensor]) -> Trajectories:
+    """The batch with every tensor that has a task axis changed."""
+    changed = tf.nest.map_structure(change, batch._replace(sample_size=()))
+    return changed._replace(sample_size=batch.sample_size)
+
+
+def _part(step: InnerStep, tasks: slice) -> InnerStep:
+    """An inner step of some of its tasks."""
+
+    def cut(x: tf.Tensor) -> tf.Tensor:
+        return x[tasks]
+
+    return step._replace(
+        batch=_by_task(step.batch, cut),
+        sampled=_by_task(step.sampled, cut),
+        outer_batch=_by_task(step.outer_batch, cut),
+        adapted_parameters=cut(step.adapted_parameters),
+        trajectory_gradients=lambda: cut(step.trajectory_gradients()),
+        constant=cut(step.constant),
+        score_products=cut(step.score_products),
+    )
