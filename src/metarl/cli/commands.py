@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -41,9 +42,9 @@ class Estimators(Command):
 
 @dataclass(frozen=True)
 class Identify(Command):
-    """Tells which estimator a gradient comes from, whatever code dumped it.
+    """Tells what a gradient dumped from any code base is, or what is wrong with it.
 
-    Exit status 1: one has no match.
+    Exit status 1: one has no match; 2: one is damaged (the others are compared).
     """
 
     bundles: Annotated[
@@ -51,7 +52,7 @@ class Identify(Command):
     ]
     """Bundles (.npz); the README lists their keys."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print a JSON list of file, dtype, tolerance, matches, differences."""
+    """Print a JSON list: matches, differences, scales, cosines, terms and hints of every file."""
     tolerance: float = 1e-6
     """Largest relative difference of a match; a float32 bundle gets at least 1e-4."""
 
@@ -63,16 +64,27 @@ class Identify(Command):
 
     def run(self) -> None:
         from metarl.identify.bundle import read_bundle
-        from metarl.identify.compare import compare
-        from metarl.identify.text import as_json, describe
+        from metarl.identify.compare import compare, failed
+        from metarl.identify.text import as_json, describe, legend
 
-        bundles = [read_bundle(path) for path in self.bundles]  # all of them before any result
-        results = [
-            compare(path, bundle, self.tolerance)
-            for path, bundle in zip(self.bundles, bundles, strict=True)
-        ]
-        print(as_json(results) if self.json else "\n".join(map(describe, results)))
-        unmatched = [result["file"] for result in results if not result["matches"]]
+        results = []
+        for path in self.bundles:
+            try:
+                results.append(compare(path, read_bundle(path), self.tolerance))
+            except InputError as error:
+                results.append(failed(path, error))
+                print(f"metarl: {error}", file=sys.stderr, flush=True)
+                continue
+            if not self.json:
+                print(describe(results[-1]), flush=True)
+        compared = [result for result in results if "error" not in result]
+        if self.json:
+            print(as_json(results))
+        elif compared:
+            print(legend(compared))
+        if len(compared) < len(results):
+            sys.exit(2)
+        unmatched = [result["file"] for result in compared if not result["matches"]]
         if unmatched:
             raise RunError(f"no match for {', '.join(unmatched)}")
 

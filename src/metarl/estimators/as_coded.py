@@ -138,18 +138,19 @@ def promp_dice(step: InnerStep) -> tf.Tensor:
 def trajectory_mean_loss(
     policy: Policy, parameters: tf.Tensor, batch: Trajectories
 ) -> Trajectories:
-    """The inner loss of `pytorch_maml_rl`: the mean over trajectories of means over their steps."""
+    """Both losses of `pytorch_maml_rl`: the mean over trajectories of means over their steps."""
     lengths = tf.reduce_sum(batch.mask, axis=-1, keepdims=True)
     mean_length = tf.reduce_sum(batch.weights[..., None] * lengths, axis=1, keepdims=True)
     return batch._replace(advantages=batch.advantages * mean_length / lengths)
 
 
 @row(
-    "0, inner mean over each trajectory first",
+    "0, means over each trajectory first",
     "tristandeleu/pytorch-maml-rl maml_rl/utils/torch_utils.py:7",
     inner_loss=trajectory_mean_loss,
+    outer_loss=trajectory_mean_loss,
     counterpart="maml",
 )
 def pytorch_maml_rl(step: InnerStep) -> tf.Tensor:
-    """maml whose inner loss weighs every trajectory alike, however long."""
+    """maml whose losses weigh every trajectory alike, however long."""
     return maml(step)

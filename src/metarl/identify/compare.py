@@ -1,104 +1,123 @@
-"""Which estimator does a gradient come from? Compares a meta-gradient dumped from any code base with every entry.
+"""Which estimator does a gradient come from? A bundle's gradient beside every catalogue entry.
 
 The references are computed in float64 by the code that training and the audits run.
 """
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from metarl.estimators import CATALOGUE, Estimator, meta_gradient
-from metarl.estimators.algebra import inner_chain
+from metarl.estimators import CATALOGUE
 from metarl.identify.bundle import Bundle
-from metarl.objectives import clipped_gradient, kl_gradient
-from metarl.trajectories import Trajectories
+from metarl.identify.decompose import decompose, terms
+from metarl.identify.fit import best_scale, cosine, relative_difference, residual
+from metarl.identify.hints import find_hints
+from metarl.identify.readings import Reading, readings
+from metarl.identify.references import reference_gradients
 
 FLOAT32_TOLERANCE = 1e-4
-"""The least tolerance of a float32 bundle: summing thousands of float32 steps loses up to about 1e-5 of a gradient."""
+"""The least tolerance of a float32 bundle: summing thousands of steps loses up to about 1e-5."""
+
+
+class Comparison(NamedTuple):
+    """A gradient beside the references of one reading; all by entry, nearest first.
+
+    Attributes:
+      reading: of the bundle.
+      differences: max |g - reference| / max |reference|.
+      residuals: |g - s reference| / |g| at the best scale s.
+      scales: s.
+      cosines: of the angle between gradient and reference.
+      matches: the entries whose difference is within the tolerance.
+    """
+
+    reading: Reading
+    differences: dict[str, float]
+    residuals: dict[str, float]
+    scales: dict[str, float]
+    cosines: dict[str, float]
+    matches: list[str]
 
 
 def compare(path: Path, bundle: Bundle, tolerance: float) -> dict:
-    """How far a bundle's gradient is from every entry of the catalogue, and which entries it matches.
+    """How far a gradient is from every entry, which entries it matches, and what is in it.
 
     Args:
       path: of the bundle.
       bundle: what was read from it.
-      tolerance: the largest relative difference of a match; a float32 bundle gets at least FLOAT32_TOLERANCE.
+      tolerance: the largest relative difference of a match; a float32 bundle gets at least
+        FLOAT32_TOLERANCE.
 
     Returns:
-      file, dtype, tolerance (the one used), matches (names, nearest first; several where they agree on this data)
-      and differences (by name, nearest first): max |g - reference| / max |reference|.
+      file, dtype, tolerance (the one used), sample_size (N), reading ("" if the README's), matches (names; several
+      where they agree on this data); by entry, in the order of the residual after scale,
+      differences, residuals, scales and cosines; terms (coefficients of the decomposition),
+      terms_residual, collinear (sentences), and hints, where nothing matches.
     """
     if bundle.dtype == "float32":
         tolerance = max(tolerance, FLOAT32_TOLERANCE)
-    found = {
-        name: relative_difference(bundle.gradient, reference_gradient(bundle, entry))
-        for name, entry in CATALOGUE.items()
-    }
-    # rounded, so that entries that agree stand in the catalogue's order
-    differences = dict(sorted(found.items(), key=lambda item: float(f"{max(item[1], 1e-12):.6e}")))
+    comparisons = []
+    for reading in readings(bundle):
+        comparisons.append(beside_catalogue(reading, tolerance))
+        if comparisons[-1].matches:
+            break
+    matched = comparisons[-1].matches
+    best = comparisons[-1] if matched else comparisons[0]
+    bundle = best.reading.bundle
+    nearest = CATALOGUE[next(iter(best.differences))]
+    decomposition = decompose(bundle.gradient, terms(bundle, nearest), bundle.dtype)
+    hints = [] if matched else find_hints(bundle, best.residuals, best.scales, tolerance)
     return {
         "file": str(path),
         "dtype": bundle.dtype,
         "tolerance": tolerance,
-        "matches": [name for name, value in differences.items() if value <= tolerance],
-        "differences": differences,
+        "sample_size": bundle.steps[0]["mask"].shape[1],
+        "reading": best.reading.how,
+        "matches": best.matches,
+        "differences": best.differences,
+        "residuals": best.residuals,
+        "scales": best.scales,
+        "cosines": best.cosines,
+        "terms": decomposition.coefficients,
+        "terms_residual": decomposition.residual,
+        "collinear": decomposition.collinear,
+        "hints": [hint._asdict() for hint in hints],
     }
 
 
-def relative_difference(gradient: np.ndarray, reference: np.ndarray) -> float:
-    """max |g - reference| / max |reference|; infinite for a reference that is zero or not finite."""
-    scale = np.abs(reference).max()
-    if not np.isfinite(scale) or scale == 0:
-        return math.inf
-    return float(np.abs(gradient - reference).max() / scale)
+def beside_catalogue(reading: Reading, tolerance: float) -> Comparison:
+    """The reading's gradient beside every entry that its data suffice for."""
+    gradient = reading.bundle.gradient
+    references = reference_gradients(reading.bundle, list(CATALOGUE.values()))
+    residuals = {name: residual(gradient, row) for name, row in references.items()}
+    order = sorted(references, key=lambda name: _rank(residuals[name]))
 
+    def by_entry(measure) -> dict[str, float]:
+        return {name: measure(gradient, references[name]) for name in order}
 
-def reference_gradient(bundle: Bundle, entry: Estimator) -> np.ndarray:
-    """The meta-gradient [P] that the entry gives on the bundle's data."""
-    policy, settings = bundle.policy, bundle.settings
-    tasks = len(bundle.steps[0]["mask"])
-    batches = [batch(step) for step in bundle.steps]
-    acting = tf.repeat(tf.constant(bundle.parameters)[None], tasks, axis=0)
-    for number, step in enumerate(bundle.steps):
-        if "mean" in step:
-            behaviour = (tf.constant(step["mean"]), tf.constant(step["log_std"]))
-        else:
-            chain, _ = inner_chain(policy, entry, acting, batches[:number], settings)
-            behaviour = policy.outputs(chain[-1], batches[number].observations)
-        batches[number] = batches[number]._replace(behaviour=behaviour)
-
-    def outer_gradient(parameters: tf.Tensor, outer: Trajectories) -> tf.Tensor:
-        return clipped_gradient(policy, parameters, outer, settings.averaging, bundle.clip)
-
-    def inner_penalty(number: int, parameters: tf.Tensor, inner: Trajectories) -> tf.Tensor:
-        share = bundle.kl_coefficient / (
-            len(batches) - 1
-        )  # the code takes the mean over inner steps
-        return share * kl_gradient(policy, parameters, inner)
-
-    per_task = meta_gradient(
-        policy,
-        entry,
-        tf.repeat(tf.constant(bundle.evaluation_parameters)[None], tasks, axis=0),
-        batches,
-        settings,
-        outer_gradient,
-        inner_penalty=inner_penalty if bundle.kl_coefficient else None,
+    differences = by_entry(relative_difference)
+    return Comparison(
+        reading=reading,
+        differences=differences,
+        residuals={name: residuals[name] for name in order},
+        scales=by_entry(best_scale),
+        cosines=by_entry(cosine),
+        matches=[name for name, value in differences.items() if value <= tolerance],
     )
-    return per_task.numpy().mean(axis=0)
 
 
-def batch(step: Mapping[str, np.ndarray]) -> Trajectories:
-    """A step's arrays as trajectories of equal weight, whose behaviour is still to be filled in."""
-    names = ("observations", "actions", "advantages", "rewards", "score_rewards", "mask")
-    tasks, rows, _ = step["mask"].shape
-    return Trajectories(
-        *(tf.constant(step[name]) for name in names),
-        behaviour=(),
-        weights=tf.fill([tasks, rows], tf.constant(1.0 / rows, tf.float64)),
-        sample_size=tf.constant(float(rows), tf.float64),
-    )
+def _rank(value: float) -> float:
+    """Rounded, so that entries that agree stand in the catalogue's order."""
+    return float(f"{max(value, 1e-12):.6e}")
+
+
+def reference_gradient(bundle: Bundle, name: str) -> np.ndarray:
+    """The meta-gradient [P] that the entry of that name gives on the bundle's data."""
+    return reference_gradients(bundle, [CATALOGUE[name]])[name]
+
+
+def failed(path: Path, error: Exception) -> Mapping:
+    """What takes the place of a comparison where the bundle cannot be read."""
+    return {"file": str(path), "error": str(error)}

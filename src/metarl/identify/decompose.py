@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from metarl.estimators import CATALOGUE, Estimator, InnerStep
-from metarl.estimators.catalogue import emaml, maml, unbiased
+from metarl.estimators.catalogue import emaml, unbiased
 from metarl.identify.bundle import Bundle
 from metarl.identify.references import reference_gradients
 
@@ -96,26 +96,28 @@ class Decomposition(NamedTuple):
 def terms(bundle: Bundle, entry: Estimator) -> dict[str, np.ndarray]:
     """The terms [P] with the inner and outer loss of `entry`, by the names of LEGEND."""
     plain = bundle._replace(kl_coefficient=0.0, entropy_coefficient=0.0)
-
-    def row(name: str, weights=None) -> Estimator:
-        losses = {"inner_loss": entry.inner_loss, "outer_loss": entry.outer_loss}
-        return Estimator(name, weights, "", "", **losses)
-
-    rows = [row("v"), row("maml", maml)]
-    rows += [row(name, weights) for name, weights in SCORE_TERMS.items()]
-    baseline = "unbiased_baseline"  # by its name it gets the other tasks' values
-    rows.append(row(baseline, CATALOGUE[baseline].weights))
+    losses = {"inner_loss": entry.inner_loss, "outer_loss": entry.outer_loss}
+    first_order, maml, baseline = (
+        CATALOGUE[name]._replace(**losses) for name in ("fomaml", "maml", "unbiased_baseline")
+    )
+    rows = [first_order, maml, baseline]
+    rows += [maml._replace(name=name, weights=weights) for name, weights in SCORE_TERMS.items()]
     gradients = reference_gradients(plain, rows)
     base = gradients["maml"]
-    vectors = {"v": gradients["v"], "inner Jacobian": base - gradients["v"]}
+    v = gradients["fomaml"]
+    vectors = {"v": v, "inner Jacobian": base - v}
     vectors |= {name: gradients[name] - base for name in SCORE_TERMS if name in gradients}
-    if baseline in gradients:
-        difference = gradients[baseline] - gradients["V_hat scores"]
+    if baseline.name in gradients:
+        difference = gradients[baseline.name] - gradients["V_hat scores"]
         vectors["other tasks' V_hat scores"] = difference
+    coefficients = {}
     if bundle.outer_gradient is None:
-        for name, key in (("inner KL", "kl_coefficient"), ("entropy", "entropy_coefficient")):
-            (unit,) = reference_gradients(plain._replace(**{key: 1.0}), rows[1:2]).values()
-            vectors[name] = unit - base
+        coefficients["entropy"] = "entropy_coefficient"
+    if any("mean" in step for step in bundle.steps):  # else the KL divergence is at its minimum
+        coefficients["inner KL"] = "kl_coefficient"
+    for name, key in coefficients.items():
+        (unit,) = reference_gradients(plain._replace(**{key: 1.0}), [maml]).values()
+        vectors[name] = unit - base
     return {name: vectors[name] for name in LEGEND if name in vectors}
 
 

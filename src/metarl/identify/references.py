@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from metarl.estimators import Estimator, InnerStep, meta_gradient
-from metarl.estimators.algebra import inner_chain, value
-from metarl.estimators.catalogue import other_tasks_mean
+from metarl.estimators.algebra import inner_chain
 from metarl.identify.bundle import Bundle
 from metarl.objectives import clipped_gradient, kl_gradient
 from metarl.policies import Policy
@@ -20,8 +19,11 @@ from metarl.progress import Progress
 from metarl.settings import InnerSettings
 from metarl.trajectories import Trajectories, step_weights
 
-VALUES_AT_LEFT_OUT = ("leave_one_out", "lsf2")
+LEFT_OUT = ("leave_one_out", "lsf2")
 """Entries that need V near theta' for every trajectory: slow, out of reach of dumped scores."""
+
+ALONE = (*LEFT_OUT, "unbiased_baseline")
+"""Entries to compute on one bundle at a time: the last one's tasks see each other."""
 
 MOST_STEPS = 300_000
 """Environment steps, copies included, of one computation: bounds memory to a few GB."""
@@ -35,6 +37,8 @@ def reference_gradients(bundle: Bundle, entries: Sequence[Estimator]) -> dict[st
 
     Entries that the bundle lacks data for are left out.
     """
+    if bundle.outer_gradient is not None:
+        entries = [entry for entry in entries if entry.name not in LEFT_OUT]
     gradients = {name: rows[0] for name, rows in gradients_of_all([bundle], entries).items()}
     return {name: gradient for name, gradient in gradients.items() if np.isfinite(gradient).all()}
 
@@ -44,7 +48,7 @@ def gradients_of_all(
 ) -> dict[str, np.ndarray]:
     """The meta-gradients [V, P] of every entry on V bundles, which differ in their numbers alone.
 
-    Prints progress where there are many steps.
+    With several bundles none of ALONE. Prints progress where there are many steps.
     """
     steps = sum(step["mask"].size for step in bundles[0].steps)
     many = max(1, MOST_STEPS // steps)
@@ -66,7 +70,7 @@ def _groups(entries: Sequence[Estimator], most: int) -> list[list[Estimator]]:
     """Estimators that may be computed together, at most `most` at a time."""
 
     def kind(entry: Estimator) -> tuple:
-        alone = entry.name if entry.name in VALUES_AT_LEFT_OUT else None
+        alone = entry.name if entry.name in ALONE else None
         return entry.inner_loss, entry.outer_loss, entry.weights is None, alone
 
     kinds = {}
@@ -83,7 +87,7 @@ def _compute(bundles: Sequence[Bundle], group: Sequence[Estimator]) -> np.ndarra
     """[E, V, P] for estimators of one kind."""
     first, copies = bundles[0], len(group)
     policy, settings, tasks = first.policy, first.settings, len(first.steps[0]["mask"])
-    composite = stacked(group, len(bundles))
+    composite = stacked(group)
 
     def per_task(name: str) -> tf.Tensor:
         return tf.constant(np.repeat([getattr(bundle, name) for bundle in bundles], tasks, axis=0))
@@ -128,28 +132,18 @@ def _compute(bundles: Sequence[Bundle], group: Sequence[Estimator]) -> np.ndarra
     return gradients.mean(axis=2)[..., : len(first.gradient)]
 
 
-def stacked(group: Sequence[Estimator], bundles: int) -> Estimator:
-    """One estimator whose weights are the group's, on consecutive parts of the task axis.
-
-    Args:
-      group: estimators of one kind.
-      bundles: on how many bundles; a value baseline does not see the tasks of another one.
-    """
-    if group[0].weights is None:
+def stacked(group: Sequence[Estimator]) -> Estimator:
+    """One estimator whose weights are the group's, each on its part of the task axis."""
+    if len(group) == 1:
         return group[0]
 
     def weights(step: InnerStep) -> tf.Tensor:
         shape = step.batch.mask.shape
-        tasks = shape[0] // len(group)
-        parts = []
+        owner = tf.repeat(tf.range(len(group)), shape[0] // len(group))[:, None, None]
+        total = tf.zeros(shape, tf.float64)
         for number, entry in enumerate(group):
-            part = _part(step, slice(number * tasks, (number + 1) * tasks))
-            if entry.name == "unbiased_baseline":
-                values = tf.reshape(value(part), [bundles, -1])
-                others = tf.reshape(tf.map_fn(other_tasks_mean, values), [-1])
-                part = part._replace(value_baseline=others)
-            parts.append(tf.broadcast_to(entry.weights(part), [tasks, *shape[1:]]))
-        return tf.concat(parts, axis=0)
+            total = tf.where(owner == number, entry.weights(step), total)
+        return total
 
     return group[0]._replace(weights=weights)
 
@@ -198,20 +192,3 @@ def _by_task(batch: Trajectories, change: Callable[[tf.Tensor], tf.Tensor]) -> T
     """The batch with every tensor that has a task axis changed."""
     changed = tf.nest.map_structure(change, batch._replace(sample_size=()))
     return changed._replace(sample_size=batch.sample_size)
-
-
-def _part(step: InnerStep, tasks: slice) -> InnerStep:
-    """An inner step of some of its tasks."""
-
-    def cut(x: tf.Tensor) -> tf.Tensor:
-        return x[tasks]
-
-    return step._replace(
-        batch=_by_task(step.batch, cut),
-        sampled=_by_task(step.sampled, cut),
-        outer_batch=_by_task(step.outer_batch, cut),
-        adapted_parameters=cut(step.adapted_parameters),
-        trajectory_gradients=lambda: cut(step.trajectory_gradients()),
-        constant=cut(step.constant),
-        score_products=cut(step.score_products),
-    )

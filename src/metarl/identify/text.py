@@ -2,36 +2,119 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+
+from metarl.estimators import CATALOGUE
+from metarl.identify.decompose import LEGEND
+
+SHOWN = 6
+"""Entries that do not match and are listed all the same."""
+
+LETTERS = (
+    "W_it score weight of step t of trajectory i; f_i = sum_t A_it g_it, g_it = grad log pi(a|s);",
+    "d_it = g_it . v, v = grad V_hat(theta'); c = eta / number of samples averaged",
+)
 
 
 def as_json(results: Sequence[Mapping]) -> str:
-    """Results of `compare` as a JSON list; an infinite difference, which JSON cannot say, is null."""
-    return json.dumps(
-        [
-            {
-                **result,
-                "differences": {
-                    name: value if math.isfinite(value) else None
-                    for name, value in result["differences"].items()
-                },
-            }
-            for result in results
-        ],
-        indent=2,
-    )
+    """Results as a JSON list; an infinite number, which JSON cannot say, is null."""
+
+    def finite(value):
+        if isinstance(value, dict):
+            return {key: finite(item) for key, item in value.items()}
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps([finite(dict(result)) for result in results], indent=2)
 
 
 def describe(result: Mapping) -> str:
-    """A result of `compare` as text: the verdict, then every entry, nearest first."""
-    matches = result["matches"]
+    """A result as text: the verdict, what is in the gradient, the entries, and what to do next."""
+    matches, differences = result["matches"], result["differences"]
     verdict = ", ".join(matches) or "no match"
     if len(matches) > 1:
         verdict += " (they agree on this data)"
     lines = [f"{result['file']}: {verdict} [{result['dtype']}, tolerance {result['tolerance']:g}]"]
-    width = max(map(len, result["differences"]))
-    lines += [
-        f"  {name:<{width}}  {difference:.1e}{'  match' if name in matches else ''}"
-        for name, difference in result["differences"].items()
+    if result["reading"]:
+        lines.append(f"  read with {result['reading']}")
+    width = max(map(len, differences))
+    for number, (name, difference) in enumerate(differences.items()):
+        if name in matches:
+            lines.append(f"  {name:<{width}}  {difference:.1e}  match; {rates(name)}".rstrip("; "))
+        elif number < len(matches) + SHOWN:
+            scale, cosine = result["scales"][name], result["cosines"][name]
+            lines.append(
+                f"  {name:<{width}}  {difference:.1e}  {_number(scale)} times it, "
+                f"cosine {cosine:.6g}"
+            )
+    if len(differences) > len(matches) + SHOWN:
+        lines.append("  ... (--json has all)")
+    lines.append(f"  = {_sum(result['terms'])}  (residual {result['terms_residual']:.1e})")
+    lines += [f"    {sentence}" for sentence in result["collinear"]]
+    for hint in result["hints"]:
+        fits = hint["residual"] <= result["tolerance"]
+        scale = _scale_of(hint, result) if fits else ""
+        kind = "would be" if fits else "nearer to"
+        lines.append(
+            f"  {scale}{hint['change']}: {hint['detail']} {kind} {hint['entry']} "
+            f"(residual {hint['residual']:.1e})"
+        )
+    return "\n".join([*lines, f"  next: {_next(result)}"])
+
+
+def legend(results: Sequence[Mapping]) -> str:
+    """What the letters and the terms of the results mean."""
+    names = [name for name in LEGEND if any(name in result["terms"] for result in results)]
+    width = max(map(len, names), default=0)
+    lines = [*LETTERS, *(f"{name:<{width}}  {LEGEND[name]}" for name in names)]
+    return "\n".join(["", *lines])
+
+
+def rates(name: str) -> str:
+    """The bias and variance order of an entry, as the docstring of its weights has them."""
+    text = (
+        " ".join((CATALOGUE[name].weights.__doc__ or "").split())
+        if (CATALOGUE[name].weights)
+        else ""
+    )
+    sentences = re.split(r"(?<=[.;]) (?=[A-Z])", text)
+    stated = [
+        sentence for sentence in sentences if re.search(r"\b([Bb]ias|[Vv]ariance)\b", sentence)
     ]
-    return "\n".join(lines)
+    return " ".join(stated)
+
+
+def _sum(terms: Mapping[str, float]) -> str:
+    """The terms as a sum, those last that are 0 to the digits shown."""
+    return " + ".join(f"{_number(value)} {name}" for name, value in terms.items())
+
+
+def _number(value: float) -> str:
+    """Two decimals, or as many as it takes to see that a number is not 0."""
+    return f"{value:.2f}" if abs(value) >= 0.1 or abs(value) < 1e-6 else f"{value:.2g}"
+
+
+def _scale_of(hint: Mapping, result: Mapping) -> str:
+    if hint["change"] not in ("sign", "scale", "sum_over_tasks", "sum_over_trajectories"):
+        return ""
+    entry = hint["entry"]
+    if result["residuals"][entry] > result["tolerance"]:
+        return ""
+    return (
+        f"{_number(result['scales'][entry])} times {entry}, cosine {result['cosines'][entry]:.3g}; "
+    )
+
+
+def _next(result: Mapping) -> str:
+    """What to do with the verdict."""
+    if result["matches"]:
+        return (
+            f"metarl audit exact --problem chain --estimators {' '.join(result['matches'])} "
+            f"--sample-sizes {result['sample_size']} --output audit.parquet  (bias and variance)"
+        )
+    if any(hint["residual"] <= result["tolerance"] for hint in result["hints"]):
+        return "mend what is named above, in the code or in the bundle, and identify it again"
+    return (
+        "read the sum above for what is in the gradient; dump float64 and the exact batches; of "
+        "other networks dump scores (README)"
+    )
