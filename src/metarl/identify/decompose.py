@@ -153,7 +153,7 @@ def decompose(gradient: np.ndarray, vectors: dict[str, np.ndarray], dtype: str) 
             collinear.append(f"{name} is a sum of the terms before it")
     coefficients = _fit(gradient, kept)
     for name, (twin, ratio) in multiples.items():
-        if twin in coefficients and coefficients[twin] != 0:
+        if twin in coefficients and _share(gradient, coefficients[twin] * vectors[twin]) > least:
             other = coefficients[twin] / ratio
             if abs(math.log(abs(other))) < abs(math.log(abs(coefficients[twin]))):
                 del coefficients[twin]
@@ -164,6 +164,10 @@ def decompose(gradient: np.ndarray, vectors: dict[str, np.ndarray], dtype: str) 
     residual = float(np.linalg.norm(remains) / max(np.linalg.norm(gradient), 1e-300))
     ordered = {name: coefficients[name] for name in vectors if name in coefficients}
     return Decomposition(ordered, residual, collinear)
+
+
+def _share(gradient: np.ndarray, part: np.ndarray) -> float:
+    return float(np.linalg.norm(part) / max(np.linalg.norm(gradient), 1e-300))
 
 
 def _parallel(x: np.ndarray, y: np.ndarray, least: float) -> bool:

@@ -49,7 +49,7 @@ def describe(result: Mapping) -> str:
             )
     if len(differences) > len(matches) + SHOWN:
         lines.append("  ... (--json has all)")
-    lines.append(f"  = {_sum(result['terms'])}  (residual {result['terms_residual']:.1e})")
+    lines.append(f"  = {_sum(result)}  (residual {result['terms_residual']:.1e})")
     lines += [f"    {sentence}" for sentence in result["collinear"]]
     for hint in result["hints"]:
         fits = hint["residual"] <= result["tolerance"]
@@ -84,9 +84,15 @@ def rates(name: str) -> str:
     return " ".join(stated)
 
 
-def _sum(terms: Mapping[str, float]) -> str:
-    """The terms as a sum, those last that are 0 to the digits shown."""
-    return " + ".join(f"{_number(value)} {name}" for name, value in terms.items())
+def _sum(result: Mapping) -> str:
+    """The decomposition as a sum, and the name that it goes by."""
+    present = {name: value for name, value in result["terms"].items() if abs(value) > 1e-6}
+    parts = [f"{_number(value)} {name}" for name, value in present.items()]
+    absent = [name for name in result["terms"] if name not in present]
+    if absent:
+        parts.append(f"0.00 ({', '.join(absent)})")
+    names = f": {', '.join(result['matches'])}" if result["matches"] else ""
+    return " + ".join(parts).replace("+ -", "- ") + names
 
 
 def _number(value: float) -> str:
