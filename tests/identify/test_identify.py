@@ -16,7 +16,8 @@ from metarl.cli import main
 from metarl.errors import InputError
 from metarl.estimators import CATALOGUE, meta_gradient
 from metarl.identify.bundle import read_bundle
-from metarl.identify.compare import FLOAT32_TOLERANCE, compare, reference_gradient
+from metarl.identify.compare import FLOAT32_TOLERANCE, compare
+from metarl.identify.references import reference_gradients
 from metarl.objectives import clipped_gradient, kl_gradient
 from metarl.policies import GaussianMLPPolicy, log_prob
 from metarl.settings import InnerSettings
@@ -85,7 +86,8 @@ def test_published_gradients(name, dtype, save):
     result = identified(save(published(name, dtype)), 1e-6)
     assert result["matches"] == AGREE.get(name, [name])
     assert set(result["differences"]) == set(CATALOGUE)
-    values = list(result["differences"].values())
+    values = list(result["residuals"].values())
+    assert list(result["residuals"]) == list(result["differences"])
     assert all(before <= after * (1 + 1e-6) + 1e-12 for before, after in itertools.pairwise(values))
     assert result["dtype"] == np.dtype(dtype).name
     assert result["tolerance"] == (1e-6 if dtype is np.float64 else FLOAT32_TOLERANCE)
@@ -157,21 +159,25 @@ def made(name: str, inner_steps: int, moved: bool, clip=None, kl=0.0) -> dict[st
     return bundle
 
 
+def only(monkeypatch, *names: str) -> None:
+    """Leaves these entries in the catalogue that bundles are compared with."""
+    few = {name: CATALOGUE[name] for name in names}
+    for module in ("compare", "hints", "readings"):
+        monkeypatch.setattr(f"metarl.identify.{module}.CATALOGUE", few)
+
+
 @pytest.mark.parametrize(
     ("name", "inner_steps"),
     [("maml", 1), ("lvc", 2), ("dice", 3), ("tmaml", 2), ("lsf", 3), ("emaml", 2), ("unbiased", 1)],
 )
 def test_steps_masks_and_evaluation_parameters(name, inner_steps, save, monkeypatch):
-    few = {
-        each: CATALOGUE[each]
-        for each in ("maml", "lvc", "dice", "tmaml", "lsf", "emaml", "unbiased")
-    }
-    monkeypatch.setattr("metarl.identify.compare.CATALOGUE", few)
+    only(monkeypatch, "maml", "lvc", "dice", "tmaml", "lsf", "emaml", "unbiased")
     path = save(made(name, inner_steps, moved=True))
     assert identified(path, 1e-9)["matches"] == [name]
 
 
-def test_clip_and_kl_of_promp(save):
+def test_clip_and_kl_of_promp(save, monkeypatch):
+    only(monkeypatch, "maml", "lvc")
     bundle = made("lvc", 2, moved=True, clip=0.2, kl=0.7)
     assert identified(save(bundle), 1e-9)["matches"] == ["lvc"]
     for key in ("clip", "kl_coefficient"):
@@ -241,7 +247,7 @@ def test_entries_that_agree_are_all_named(save):
     }
     for s in (0, 1):
         bundle[f"step{s}/rewards"] = bundle[f"step{s}/advantages"]
-    bundle["gradient"] = -reference_gradient(read_bundle(save(bundle)), CATALOGUE["lsf"])
+    bundle["gradient"] = -reference_gradients(read_bundle(save(bundle)), [CATALOGUE["lsf"]])["lsf"]
     assert {"lsf", "dice", "lvc"} <= set(identified(save(bundle), 1e-9)["matches"])
 
 
@@ -384,7 +390,6 @@ def test_damaged_files(message, tmp_path, monkeypatch, capsys):
 def test_other_bad_input(tmp_path, save, monkeypatch, capsys):
     good = save(published("maml"))
     for arguments, message in (
-        ((good, tmp_path / "absent.npz"), "no such file"),
         ((tmp_path,), "no such file"),
         ((), "no bundle given"),
         ((good, "--tolerance", "-1"), "--tolerance is -1.0; give a number between 0 and 1"),
@@ -394,6 +399,39 @@ def test_other_bad_input(tmp_path, save, monkeypatch, capsys):
         assert (status, out) == (2, ""), arguments
         assert message in err
         assert err.count("\n") == 1
+
+
+def test_a_damaged_bundle_does_not_keep_the_others_back(save, tmp_path, monkeypatch, capsys):
+    only(monkeypatch, "maml", "lsf")
+    good, absent = save(published("maml")), tmp_path / "absent.npz"
+    status, out, err = run(monkeypatch, capsys, absent, good)
+    assert (status, err) == (2, f"metarl: '{absent}': no such file; give an .npz bundle\n")
+    assert out.startswith(f"{good}: maml [")
+    status, out, err = run(monkeypatch, capsys, absent, good, "--json")
+    failed, compared = json.loads(out)
+    assert (status, failed["file"], set(failed)) == (2, str(absent), {"file", "error"})
+    assert "no such file" in failed["error"]
+    assert compared["matches"] == ["maml"]
+
+
+def test_padding_counted_by_promp_s_dice(save, monkeypatch):
+    """Its inner mean and its outer one count steps after the end: a task's share of real steps."""
+    only(monkeypatch, "dice", "promp_dice_as_coded")
+    bundle = made("dice", 1, moved=False)
+    for s in (0, 1):  # advantages that rewards sum to, as that code has them
+        rewards = bundle[f"step{s}/rewards"] = bundle[f"step{s}/mask"] * bundle[f"step{s}/rewards"]
+        bundle[f"step{s}/advantages"] = np.cumsum(rewards[..., ::-1], axis=-1)[..., ::-1]
+        del bundle[f"step{s}/mean"], bundle[f"step{s}/log_std"]
+    shared = dict(bundle)
+    for s in (0, 1):
+        share = bundle[f"step{s}/mask"].mean(axis=(1, 2), keepdims=True)
+        for key in ("rewards", "advantages"):
+            shared[f"step{s}/{key}"] = share * bundle[f"step{s}/{key}"]
+    data = read_bundle(save(shared))
+    bundle["gradient"] = reference_gradients(data, [CATALOGUE["dice"]])["dice"]
+    result = identified(save(bundle), 1e-9)
+    assert result["matches"] == ["promp_dice_as_coded"]
+    assert result["differences"]["promp_dice_as_coded"] < 1e-12
 
 
 def test_the_numpy_example_is_what_it_says(save):

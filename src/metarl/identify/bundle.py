@@ -269,7 +269,7 @@ def _softmax_policy(
         raise InputError(
             f"parameters has shape [{size}]; for {least} or more actions give "
             f"[{smaller + (least - 1) * (larger - smaller)}] or {larger - smaller} more for each "
-            f"further action; of any other network dump step0/scores, {' and '.join(SCORES)} instead"
+            f"further action; of any other network dump step0/scores, {' and '.join(SCORES)}"
         )
     return SoftmaxMLPPolicy(observations.shape[-1], int(number), widths, activation)
 

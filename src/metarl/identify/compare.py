@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from metarl.estimators import CATALOGUE
 from metarl.identify.bundle import Bundle
 from metarl.identify.decompose import decompose, terms
@@ -51,7 +49,8 @@ def compare(path: Path, bundle: Bundle, tolerance: float) -> dict:
         FLOAT32_TOLERANCE.
 
     Returns:
-      file, dtype, tolerance (the one used), sample_size (N), reading ("" if the README's), matches (names; several
+      file, dtype, tolerance (the one used), sample_size (N), reading ("" if the README's), matches
+      (names; several
       where they agree on this data); by entry, in the order of the residual after scale,
       differences, residuals, scales and cosines; terms (coefficients of the decomposition),
       terms_residual, collinear (sentences), and hints, where nothing matches.
@@ -111,11 +110,6 @@ def beside_catalogue(reading: Reading, tolerance: float) -> Comparison:
 def _rank(value: float) -> float:
     """Rounded, so that entries that agree stand in the catalogue's order."""
     return float(f"{max(value, 1e-12):.6e}")
-
-
-def reference_gradient(bundle: Bundle, name: str) -> np.ndarray:
-    """The meta-gradient [P] that the entry of that name gives on the bundle's data."""
-    return reference_gradients(bundle, [CATALOGUE[name]])[name]
 
 
 def failed(path: Path, error: Exception) -> Mapping:

@@ -7,7 +7,7 @@ The score weights are told apart by which steps they pair: with d_it = g_it . v,
     self     W_it = c A_it d_it                      a step with itself: lvc
     later    W_it = c sum_{t' > t} A_it' d_it'       with later ones: half of dice's other pairs
     causes   W_it = c A_it sum_{t' < t} d_it'        dice's other half
-    earlier  W_it = c sum_{t' < t} A_it' d_it'       with earlier ones: what lsf adds to self + later
+    earlier  W_it = c sum_{t' < t} A_it' d_it'       with earlier ones: lsf's other pairs
 
 With several inner steps the terms are those of first order in the score weights: entries that
 weigh scores differ from a sum of them by their products.

@@ -11,7 +11,7 @@ from metarl.identify.references import gradients_of_all
 
 
 def relative_difference(gradient: np.ndarray, reference: np.ndarray) -> float:
-    """max |g - reference| / max |reference|; infinite for a reference that is zero or not finite."""
+    """max |g - reference| / max |reference|; infinite for a zero or infinite one."""
     scale = np.abs(reference).max()
     if not np.isfinite(scale) or scale == 0:
         return math.inf

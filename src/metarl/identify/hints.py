@@ -117,7 +117,7 @@ def find_hints(
 
 
 def tried(bundle: Bundle, tolerance: float) -> list[Outcome]:
-    """Every kind of variant, cheap ones first, up to one that fits and leaves no scale but a sign."""
+    """Variants kind by kind, up to one that fits and leaves no scale but a sign."""
     entries = [entry for name, entry in CATALOGUE.items() if name not in ALONE]
     outcomes = []
     if isinstance(bundle.policy, LinearPolicy):
@@ -369,7 +369,7 @@ def _until_last_signal(step: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def sum_variants(bundle: Bundle) -> Iterator[Variant]:
-    """Sums and means over trajectories where episodes have unequal lengths; else they are scales."""
+    """Other averages over steps of unequal episodes; of equal ones they are scales."""
     if all(step["mask"].all() for step in bundle.steps):
         return
     yield from _of_batches(
@@ -440,7 +440,7 @@ def normalized_variants(bundle: Bundle) -> Iterator[Variant]:
 
 
 def normalized(step: Mapping[str, np.ndarray], axes: tuple[int, ...], lost: int) -> np.ndarray:
-    """Advantages of mean 0 and standard deviation 1 over the axes, with `lost` degrees of freedom."""
+    """Advantages of mean 0 and standard deviation 1 over the axes, which divides by n - lost."""
     mask, advantages = step["mask"], step["advantages"]
     counts = mask.sum(axis=axes, keepdims=True)
     means = (mask * advantages).sum(axis=axes, keepdims=True) / counts
