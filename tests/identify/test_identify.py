@@ -23,7 +23,7 @@ from metarl.policies import GaussianMLPPolicy, log_prob
 from metarl.settings import InnerSettings
 from metarl.trajectories import Trajectories
 
-ORACLES = Path(__file__).parent / "oracles"
+ORACLES = Path(__file__).parents[1] / "oracles"
 PUBLISHED = {
     "maml": "trpo_maml_loglik__lr0.1_s1.npz",
     "lvc": "trpo_maml_lratio__lr0.1_s1.npz",

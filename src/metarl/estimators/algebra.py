@@ -99,7 +99,7 @@ class Estimator(NamedTuple):
       formula: W in the notation of the module docstring.
       source: who published it, or that it is ours.
       inner_loss: the published inner loss, as the batch whose A_it weigh log pi_theta(a_it | s_it).
-      outer_loss: the same of the outer batch at theta'.
+      outer_loss: the same of the outer batch at theta', where its average is over steps.
       inner_jacobian: whether the estimate has the term eta * mean_i[ (grad f_i)^T v ].
       counterpart: of an entry `..._as_coded`, the entry that its paper describes.
     """
@@ -321,7 +321,10 @@ def meta_gradient(
         )
     *sampled, outer_batch = batches
     chain, seen = inner_chain(policy, estimator, parameters, sampled, settings)
-    direction = outer_gradient(chain[-1], estimator.outer_loss(policy, chain[-1], outer_batch))
+    outer = outer_batch
+    if settings.averaging == "steps":
+        outer = estimator.outer_loss(policy, chain[-1], outer_batch)
+    direction = outer_gradient(chain[-1], outer)
     for number in reversed(range(len(seen))):
         before, batch = chain[number], seen[number]
         step = inner_step(

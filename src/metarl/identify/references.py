@@ -71,7 +71,7 @@ def _groups(entries: Sequence[Estimator], most: int) -> list[list[Estimator]]:
 
     def kind(entry: Estimator) -> tuple:
         alone = entry.name if entry.name in ALONE else None
-        return entry.inner_loss, entry.outer_loss, entry.weights is None, alone
+        return entry.inner_loss, entry.outer_loss, entry.inner_jacobian, alone
 
     kinds = {}
     for entry in entries:
