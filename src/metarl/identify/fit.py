@@ -20,8 +20,11 @@ def relative_difference(gradient: np.ndarray, reference: np.ndarray) -> float:
 
 def best_scale(gradient: np.ndarray, reference: np.ndarray) -> float:
     """The number s with the least |g - s reference|."""
-    square = float(reference @ reference)
-    return float(gradient @ reference) / square if 0 < square < math.inf else 0.0
+    largest = float(np.abs(reference).max())
+    if not 0 < largest < math.inf:
+        return 0.0
+    unit = reference / largest  # whose square does not overflow
+    return float(gradient @ unit) / float(unit @ unit) / largest
 
 
 def residual(gradient: np.ndarray, reference: np.ndarray) -> float:
@@ -35,8 +38,11 @@ def residual(gradient: np.ndarray, reference: np.ndarray) -> float:
 
 def cosine(gradient: np.ndarray, reference: np.ndarray) -> float:
     """Of the angle between them; 0 where one is zero."""
-    lengths = float(np.linalg.norm(gradient) * np.linalg.norm(reference))
-    return float(gradient @ reference) / lengths if lengths > 0 else 0.0
+    largest = float(np.abs(reference).max())
+    if not 0 < largest < math.inf or not gradient.any():
+        return 0.0
+    unit = reference / largest
+    return float(gradient @ unit) / float(np.linalg.norm(gradient) * np.linalg.norm(unit))
 
 
 MOST_STEPS = 12

@@ -225,6 +225,8 @@ def evaluate(variants: Sequence[Variant], entries: Sequence[Estimator]) -> list[
     for variant in variants:
         rows = {name: rows[place[id(variant.bundle)]] for name, rows in references.items()}
         rows = {name: row for name, row in rows.items() if np.isfinite(row).all()}
+        if not rows:  # far too large a step: every reference overflows
+            continue
         # rounded, so that the first of entries that agree is the catalogue's
         misfits = {name: round(residual(variant.gradient, row), 10) for name, row in rows.items()}
         entry = min(misfits, key=misfits.get)

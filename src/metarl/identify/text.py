@@ -51,14 +51,7 @@ def describe(result: Mapping) -> str:
         lines.append("  ... (--json has all)")
     lines.append(f"  = {_sum(result)}  (residual {result['terms_residual']:.1e})")
     lines += [f"    {sentence}" for sentence in result["collinear"]]
-    for hint in result["hints"]:
-        fits = hint["residual"] <= result["tolerance"]
-        scale = _scale_of(hint, result) if fits else ""
-        kind = "would be" if fits else "nearer to"
-        lines.append(
-            f"  {scale}{hint['change']}: {hint['detail']} {kind} {hint['entry']} "
-            f"(residual {hint['residual']:.1e})"
-        )
+    lines += [f"  {_hint(hint, result)}" for hint in result["hints"]]
     return "\n".join([*lines, f"  next: {_next(result)}"])
 
 
@@ -100,15 +93,16 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 0.1 or abs(value) < 1e-6 else f"{value:.2g}"
 
 
-def _scale_of(hint: Mapping, result: Mapping) -> str:
-    if hint["change"] not in ("sign", "scale", "sum_over_tasks", "sum_over_trajectories"):
-        return ""
-    entry = hint["entry"]
-    if result["residuals"][entry] > result["tolerance"]:
-        return ""
-    return (
-        f"{_number(result['scales'][entry])} times {entry}, cosine {result['cosines'][entry]:.3g}; "
-    )
+def _hint(hint: Mapping, result: Mapping) -> str:
+    """A hint as a line; a scale as the number that it is."""
+    entry, change, misfit = hint["entry"], hint["change"], f"residual {hint['residual']:.1e}"
+    as_given = result["residuals"][entry] <= result["tolerance"]
+    if as_given:
+        scale, cosine = result["scales"][entry], result["cosines"][entry]
+        return f"{_number(scale)} times {entry}, cosine {cosine:.3g}: {hint['detail']} ({change})"
+    if hint["residual"] <= result["tolerance"]:
+        return f"{entry} after {change}: {hint['detail']} ({misfit})"
+    return f"nearer to {entry} after {change}: {hint['detail']} ({misfit})"
 
 
 def _next(result: Mapping) -> str:
