@@ -9,7 +9,15 @@ import tensorflow as tf
 from scipy import stats
 
 from metarl.errors import InputError
-from metarl.policies import GaussianMLPPolicy, TabularSoftmaxPolicy, log_prob, split_parameters
+from metarl.policies import (
+    GaussianMLPPolicy,
+    HeldStdGaussianMLPPolicy,
+    SoftmaxMLPPolicy,
+    StateStdGaussianMLPPolicy,
+    TabularSoftmaxPolicy,
+    log_prob,
+    split_parameters,
+)
 
 TASKS, ROWS, HORIZON = 2, 3, 2
 INDICES = list(itertools.product(range(TASKS), range(ROWS), range(HORIZON)))
@@ -143,6 +151,9 @@ def test_gaussian_initial_parameters():
         GaussianMLPPolicy(3, 2, ()),
         GaussianMLPPolicy(3, 2, (4, 5)),
         GaussianMLPPolicy(3, 2, (4, 5), "relu"),
+        HeldStdGaussianMLPPolicy(3, 2, (4,), "tanh", (True, False)),
+        StateStdGaussianMLPPolicy(3, 2, (4, 5)),
+        SoftmaxMLPPolicy(3, 2, (4,), "relu"),
         TabularSoftmaxPolicy(3, 2),
     ],
 )
@@ -160,7 +171,7 @@ def test_directional_derivatives_against_forward_mode(policy):
         (*outputs, *changes), (*expected, *map(forward.jvp, expected)), strict=True
     ):
         np.testing.assert_allclose(found, output, rtol=1e-12, atol=1e-12)
-    if isinstance(policy, GaussianMLPPolicy):
+    if not isinstance(policy, TabularSoftmaxPolicy | SoftmaxMLPPolicy):
         found = policy.log_prob_change(outputs, changes, actions)
         np.testing.assert_allclose(found, forward.jvp(log_probs), rtol=1e-11, atol=1e-11)
 
@@ -201,3 +212,49 @@ def test_tabular_parameters_out_of_reach_of_exp():
     logits, state = tf.constant([[1000.0, 0.0]], tf.float64), tf.ones([1, 1, 1, 1], tf.float64)
     (outputs,) = policy.outputs(logits, state)
     np.testing.assert_array_equal(outputs[0, 0, 0], [0.0, -1000.0])
+
+
+def test_softmax_network_log_prob():
+    policy = SoftmaxMLPPolicy(3, 4, (5,))
+    assert policy.shapes == ((3, 5), (5,), (5, 4), (4,))
+    parameters = normal(0, TASKS, policy.parameter_size)
+    observations = normal(1, TASKS, ROWS, HORIZON, 3)
+    actions = np.random.default_rng(2).integers(4, size=(TASKS, ROWS, HORIZON))
+    log_probs = log_prob(
+        policy, tf.constant(parameters), tf.constant(observations), tf.constant(np.eye(4)[actions])
+    )
+    for index in INDICES:
+        logits, rest = by_hand((3, 5, 4), parameters[index[0]], observations[index])
+        assert rest.size == 0
+        expected = softmax_by_hand(logits, actions[index])
+        np.testing.assert_allclose(log_probs[index], expected, rtol=1e-12)
+
+
+def test_std_of_the_state_is_the_other_half_of_the_last_layer():
+    policy = StateStdGaussianMLPPolicy(3, 2, (5,))
+    assert policy.shapes == ((3, 5), (5,), (5, 4), (4,))
+    parameters = 0.5 * normal(0, TASKS, policy.parameter_size)
+    observations = normal(1, TASKS, ROWS, HORIZON, 3)
+    means, log_stds = policy.outputs(tf.constant(parameters), tf.constant(observations))
+    for index in INDICES:
+        expected, _ = by_hand((3, 5, 4), parameters[index[0]], observations[index])
+        np.testing.assert_allclose([*means[index], *log_stds[index]], expected, rtol=1e-12)
+
+
+def test_held_log_stds_are_constants():
+    """The same outputs as learned ones; no gradient reaches those that are held."""
+    sizes = 3, 2, (4,), "tanh"
+    learned, held = GaussianMLPPolicy(*sizes), HeldStdGaussianMLPPolicy(*sizes, (True, False))
+    parameters = tf.constant(normal(0, TASKS, learned.parameter_size))
+    observations = tf.constant(normal(1, TASKS, ROWS, HORIZON, 3))
+    actions = tf.constant(normal(2, TASKS, ROWS, HORIZON, 2))
+    gradients = []
+    for policy in (learned, held):
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            total = tf.reduce_sum(log_prob(policy, parameters, observations, actions))
+        gradients.append(tape.gradient(total, parameters).numpy())
+    assert (gradients[0][:, -2] != 0).all()
+    np.testing.assert_array_equal(gradients[1][:, -2], 0.0)
+    others = np.delete(np.arange(learned.parameter_size), -2)
+    np.testing.assert_allclose(gradients[1][:, others], gradients[0][:, others], rtol=1e-13)

@@ -147,6 +147,11 @@ def differentiated_through(name, parameters, batches, settings):
         log_probs = log_prob(POLICY, current, outer.observations, outer.actions)
         behaviour = POLICY.distribution(outer.behaviour).log_prob(outer.actions)
         terms = tf.exp(log_probs - behaviour) * outer.advantages
+        if name == "promp_dice_as_coded":
+            terms *= tf.reduce_mean(outer.mask, axis=[1, 2], keepdims=True)
+        elif name == "pytorch_maml_rl_as_coded":
+            lengths = tf.reduce_sum(outer.mask, axis=-1, keepdims=True)
+            terms *= tf.reduce_mean(lengths, axis=1, keepdims=True) / lengths
         objective = tf.reduce_sum(loop_average(outer, settings.averaging, terms))
         if name in INNER_LOSS:
             first = inner[0]

@@ -129,6 +129,14 @@ class Task:
         if name == "promp_dice_as_coded":
             self.r *= self.total_steps / (self.size * self.horizon)
 
+    def weigh_outer(self, name: str) -> None:
+        """The same for the outer loss, where `name` has one of its own."""
+        for i in self.rows:
+            if name == "promp_dice_as_coded":
+                self.A[i] *= self.total_steps / (self.size * self.horizon)
+            elif name == "pytorch_maml_rl_as_coded":
+                self.A[i] *= self.total_steps / (self.size * self.length[i])
+
     def steps(self, row: int) -> range:
         return range(self.length[row])
 
@@ -290,6 +298,7 @@ def naive_task(name, theta, batches, task, averaging, baseline=None):
             current + LEARNING_RATE * sum(n * x.f(i) for i, n in enumerate(x.count)) / x.divisor
         )
     outer = Task(batches[-1], task, current, averaging)
+    outer.weigh_outer(name)
     u = outer.policy_gradient(current)
     value = outer.value(current, outer.score_r)
     if name == "fomaml":
