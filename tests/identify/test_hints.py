@@ -21,7 +21,8 @@ from numpy_maml import (
 from metarl.errors import InputError
 from metarl.estimators import CATALOGUE
 from metarl.identify.bundle import read_bundle
-from metarl.identify.compare import compare
+from metarl.identify.compare import beside_catalogue, compare
+from metarl.identify.readings import Reading
 
 PLAIN = Code()
 KERNELS = ((OBSERVATION, HIDDEN), (HIDDEN, ACTION))
@@ -164,11 +165,13 @@ def test_policies_of_every_kind(kind, identified):
     assert (result["hints"], result["reading"]) == ([], "")
 
 
-def test_fixed_std_that_is_given(identified):
+def test_fixed_std_that_is_given(identified, tmp_path):
     """std 1 as a key; a wrong one is no match as it stands."""
     arrays = planted(Code(policy="fixed"))
     assert identified(arrays | {"log_std": np.zeros(ACTION)})["matches"][0] == "maml"
-    assert identified(arrays | {"log_std": np.full(ACTION, 0.3)})["matches"] == []
+    np.savez(tmp_path / "wrong.npz", **arrays, log_std=np.full(ACTION, 0.3))
+    wrong = Reading(read_bundle(tmp_path / "wrong.npz"))
+    assert beside_catalogue(wrong, 1e-6).matches == []
 
 
 def test_fixed_std_that_is_not_given_is_fitted(identified):

@@ -130,7 +130,7 @@ def tried(bundle: Bundle, tolerance: float) -> list[Outcome]:
         ):
             return outcomes
     if min(outcome.residual for outcome in outcomes) > tolerance:
-        outcomes += fitted(bundle, outcomes)
+        outcomes += fitted(bundle, outcomes, tolerance)
     return outcomes
 
 
@@ -560,20 +560,22 @@ KINDS = (
 """From a bundle to variants of one policy, in the order in which they are tried."""
 
 
-def fitted(bundle: Bundle, outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Inner learning rates and clamped stds that no list has, from the nearest that was tried."""
+def fitted(bundle: Bundle, outcomes: Sequence[Outcome], tolerance: float) -> list[Outcome]:
+    """Clamped stds and inner learning rates that no list has, from the nearest that were tried."""
     results = []
-    for change in ("inner_learning_rate", "std_clamped"):
+    for change in ("std_clamped", "inner_learning_rate"):
         by_entry = {}
         for outcome in sorted(outcomes, key=lambda one: one.residual):
             if change in outcome.variant.changes and outcome.variant.number is not None:
                 by_entry.setdefault(outcome.entry, outcome)
         for name, start in list(by_entry.items())[:NEAR]:
-            results.append(_fitted(bundle, change, CATALOGUE[name], start.variant))
+            results += _fitted(bundle, change, CATALOGUE[name], start.variant)
+            if results and results[-1].residual <= tolerance:
+                return results
     return results
 
 
-def _fitted(bundle: Bundle, change: str, entry: Estimator, start: Variant) -> Outcome:
+def _fitted(bundle: Bundle, change: str, entry: Estimator, start: Variant) -> list[Outcome]:
     rate = change == "inner_learning_rate"
 
     def at(x: np.ndarray) -> Bundle:
@@ -586,4 +588,4 @@ def _fitted(bundle: Bundle, change: str, entry: Estimator, start: Variant) -> Ou
     (number,) = fit_numbers(at, entry, [first], any_scale=True)
     detail = f"{math.exp(number):.6g} times eta" if rate else f"log std clamped to {number:.6g}"
     variant = Variant((change,), detail, at(np.array([number])), bundle.gradient)
-    return evaluate([variant], [entry])[0]
+    return evaluate([variant], [entry])
