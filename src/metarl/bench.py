@@ -133,7 +133,8 @@ def raw_physics(
     """
     batch, pool = environment.batch, Rollout(nthread=threads)
     starts = np.column_stack([batch.bind("time"), batch.bind("qpos"), batch.bind("qvel")])
-    controls = np.repeat(actions.transpose(1, 0, 2), environment.frame_skip, axis=1)
+    controls = environment.action_scale * actions.transpose(1, 0, 2)
+    controls = np.repeat(controls, environment.frame_skip, axis=1)
     data = [mujoco.MjData(environment.model) for _ in range(threads)]
 
     def run(indices: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from metarl.environments.half_cheetah import HalfCheetahDir
 
 NAMES = ("HalfCheetahDir", "HalfCheetahVel")
 SECONDS_PER_STEP = 0.05
+SCALE = 10.0  # the action that is the largest control: normalization_scale of ProMP's wrapper
 
 
 def record(environment, tasks, actions, seed=0):
@@ -29,26 +30,26 @@ def record(environment, tasks, actions, seed=0):
 
 def random_actions(horizon, num_envs):
     """Actions that are clipped now and then: [T, num_envs, 6]."""
-    return np.random.default_rng(11).normal(0.0, 0.7, (horizon, num_envs, 6))
+    return np.random.default_rng(11).normal(0.0, 0.7 * SCALE, (horizon, num_envs, 6))
 
 
 @pytest.fixture(scope="module")
 def trajectories():
-    """Six environments over 200 steps, and the actions as clipped."""
+    """Six environments over 200 steps, and their controls."""
     environment = make("HalfCheetahDir", tasks=2, trajectories=3, horizon=200, threads=2)
     actions = random_actions(200, 6)
-    return np.clip(actions, -1, 1), record(environment, [[1.0], [-1.0]], actions)
+    return 0.1 * np.clip(actions, -SCALE, SCALE), record(environment, [[1.0], [-1.0]], actions)
 
 
 @pytest.mark.parametrize("index", range(6))
 def test_physics_is_gymnasiums_to_the_last_bit(trajectories, index, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where Gymnasium's environment lets MuJoCo write its log
-    actions, (qpos, qvel, _, _) = trajectories
+    controls, (qpos, qvel, _, _) = trajectories
     reference = gymnasium.make("HalfCheetah-v5").unwrapped
     mujoco.mj_resetData(reference.model, reference.data)
     reference.set_state(qpos[0, index], qvel[0, index])
     for step in range(200):
-        reference.step(actions[step, index])
+        reference.step(controls[step, index])
         np.testing.assert_array_equal(qpos[step + 1, index], reference.data.qpos)
         np.testing.assert_array_equal(qvel[step + 1, index], reference.data.qvel)
 
@@ -75,7 +76,7 @@ def test_rewards_equal_a_naive_loop(name):
         for index in range(4):
             task = float(tasks[index // 2, 0])
             velocity = (qpos[step + 1, index, 0] - qpos[step, index, 0]) / SECONDS_PER_STEP
-            cost = 0.05 * sum(min(max(a, -1.0), 1.0) ** 2 for a in actions[step, index])
+            cost = 0.05 * sum(min(max(a / SCALE, -1.0), 1.0) ** 2 for a in actions[step, index])
             running = task * velocity if name == "HalfCheetahDir" else -abs(velocity - task)
             assert rewards[step, index] == pytest.approx(running - cost, rel=1e-13, abs=1e-13)
 
@@ -100,20 +101,35 @@ def test_start_noise_is_the_published_one():
     assert abs(velocities.mean()) < 0.1 * 5 / np.sqrt(velocities.size)
 
 
+@pytest.mark.parametrize("name", ["HalfCheetahDir", "HalfCheetahDir_finn2017"])
+def test_directions_are_independent(name):
+    """Of 4,000 draws of 2: a probability wrong by 0.05 fails; false failures are beyond 5 sigma.
+
+    Balanced pairs would never agree, independent ones agree half of the time.
+    """
+    environment = make(name, 1, 1, 1)
+    generator = np.random.default_rng(0)
+    pairs = np.array([environment.sample_tasks(generator, 2) for _ in range(4000)])
+    assert pairs.shape == (4000, 2, 1) and set(pairs.ravel()) == {-1.0, 1.0}
+    assert np.mean(pairs == 1.0) == pytest.approx(0.5, abs=5 * 0.5 / 8000**0.5)
+    assert np.mean(pairs[:, 0] == pairs[:, 1]) == pytest.approx(0.5, abs=5 * 0.5 / 4000**0.5)
+
+
+@pytest.mark.parametrize("name", ["HalfCheetahDir_balanced", "HalfCheetahDir_finn2017_balanced"])
 @pytest.mark.parametrize("count", [2, 40])
-def test_directions_are_balanced(count):
-    environment = make("HalfCheetahDir", 1, 1, 1)
+def test_directions_are_balanced(name, count):
+    environment = make(name, 1, 1, 1)
     tasks = environment.sample_tasks(np.random.default_rng(0), count)
     assert tasks.shape == (count, 1)
     assert sorted(tasks[:, 0]) == [-1.0] * (count // 2) + [1.0] * (count // 2)
 
 
-def test_directions_come_in_random_order_and_an_odd_one_is_fair():
-    environment = make("HalfCheetahDir", 1, 1, 1)
+def test_balanced_directions_come_in_random_order_and_an_odd_one_is_fair():
+    environment = make("HalfCheetahDir_balanced", 1, 1, 1)
     generator = np.random.default_rng(0)
     firsts = {environment.sample_tasks(generator, 4)[0, 0] for _ in range(40)}
     surpluses = {environment.sample_tasks(generator, 3).sum() for _ in range(40)}
-    assert firsts == surpluses == {-1.0, 1.0}  # each misses one of the two once in 2^39 seeds
+    assert firsts == surpluses == {-1.0, 1.0}  # either misses one of the two once in 2^39 seeds
 
 
 def test_goal_velocities_are_uniform_on_0_to_3():

@@ -1,4 +1,7 @@
-"""Each locomotion task against a loop over single simulations, step by step, from its published definition."""
+"""Each locomotion task against a loop over single simulations, step by step.
+
+The loop is written from the task's published definition.
+"""
 
 import mujoco
 import numpy as np
@@ -8,28 +11,33 @@ from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 from metarl.environments import make, tasks
 
 HORIZON = 12
+SCALES = {"promp2018": 10.0, "finn2017": 1.0}  # the action that is the largest control
 
 
 class Simulation:
-    """One trajectory of one task in plain MuJoCo: the state before and after the step, and what derives from it."""
+    """One trajectory of one task in plain MuJoCo: state before and after a step, what it implies.
 
-    def __init__(self, file, qpos, qvel, task):
+    `scale` is the action that is the largest control, the normalization_scale of ProMP's wrapper.
+    """
+
+    def __init__(self, file, qpos, qvel, task, scale=1.0):
         self.model = mujoco.MjModel.from_xml_path(expand_model_path(file))
         self.data = mujoco.MjData(self.model)
         self.data.qpos[:], self.data.qvel[:] = qpos, qvel
-        self.task = task
+        self.task, self.scale = task, scale
         mujoco.mj_forward(self.model, self.data)
 
     def step(self, action, frame_skip):
         low, high = self.model.actuator_ctrlrange.T
-        self.action = np.clip(action, low, high)
+        share = (action + self.scale) / (2 * self.scale)  # of the controls' range
+        control = np.clip(low + share * (high - low), low, high)
         self.before, self.center_before = self.data.qpos.copy(), self.center()
-        self.data.ctrl[:] = self.action
+        self.data.ctrl[:] = control
         for _ in range(frame_skip):
             mujoco.mj_step(self.model, self.data)
         self.seconds = frame_skip * self.model.opt.timestep
         self.velocity = (self.data.qpos[:2] - self.before[:2]) / self.seconds
-        self.cost = sum(a**2 for a in self.action)
+        self.cost = sum(u**2 for u in control)
 
     def center(self):
         masses = self.model.body_mass
@@ -61,7 +69,7 @@ def hopper_alive(s):
 
 
 def center_of_mass(s):
-    """Its position and velocity at the state after the step, in which Simulation computes neither."""
+    """Position and velocity after the step, where Simulation computes neither."""
     now = mujoco.MjData(s.model)
     now.qpos[:], now.qvel[:] = s.data.qpos, s.data.qvel
     mujoco.mj_forward(s.model, now)
@@ -162,13 +170,15 @@ def test_every_step_equals_a_single_simulation(name):
     drawn = environment.sample_tasks(np.random.default_rng(3), 2)
     first, _ = environment.reset(seed=4, options={"tasks": drawn})
     qpos, qvel = (environment.batch.bind(field).copy() for field in ("qpos", "qvel"))
-    singles = [Simulation(file, qpos[i], qvel[i], drawn[i // 2]) for i in range(4)]
+    scale = SCALES[environment.preset]
+    singles = [Simulation(file, qpos[i], qvel[i], drawn[i // 2], scale) for i in range(4)]
     for single, observation in zip(singles, first, strict=True):
         np.testing.assert_allclose(observation, observe(single), rtol=1e-12, atol=1e-12)
         if name.endswith("RandParams"):
             set_parameters(single)
     alive = [True] * 4
-    actions = np.random.default_rng(5).normal(0.0, 0.8, (HORIZON, *environment.action_space.shape))
+    shape = (HORIZON, *environment.action_space.shape)
+    actions = np.random.default_rng(5).normal(0.0, 0.8 * scale, shape)  # some are clipped
     for action in actions:
         observations, rewards, terminations, *_ = environment.step(action)
         for i, single in enumerate(singles):
@@ -235,7 +245,7 @@ def test_dynamics_change_with_the_task(name):
 
 
 def test_task_distributions():
-    """Of 4,000 draws; the bounds are beyond 5 standard errors, and a scale wrong by a tenth fails."""
+    """Of 4,000 draws; bounds are beyond 5 standard errors, and a scale wrong by a tenth fails."""
     draw = np.random.default_rng(0)
     vectors = tasks.unit_vectors(draw, 4000)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0)
@@ -250,7 +260,10 @@ def test_task_distributions():
 
 
 def test_starts_of_finn2017():
-    """0.01 N(0, 1) around the model's pose, 0.1 N(0, 1) in velocity: 4,000 draws a coordinate, within 5 standard errors."""
+    """0.01 N(0, 1) around the model's pose, 0.1 N(0, 1) in velocity.
+
+    4,000 draws a coordinate, within 5 standard errors.
+    """
     environment = make("HalfCheetahVel_finn2017", tasks=1, trajectories=4000, horizon=1)
     environment.reset(seed=0)
     for field, scale in (("qpos", 0.01), ("qvel", 0.1)):

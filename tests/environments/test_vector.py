@@ -16,13 +16,16 @@ SIZES = {  # observation, action, task
     "AntGoal": (29, 8, 2),
     "AntVel": (27, 8, 1),
     "HalfCheetahDir": (17, 6, 1),
+    "HalfCheetahDir_balanced": (17, 6, 1),
     "HalfCheetahVel": (17, 6, 1),
     "HopperRandParams": (11, 3, 5 + 15 + 6 + 15),
     "HumanoidDir2D": (292, 17, 2),
     "HalfCheetahDir_finn2017": (20, 6, 1),
+    "HalfCheetahDir_finn2017_balanced": (20, 6, 1),
     "HalfCheetahVel_finn2017": (20, 6, 1),
     "PointGoal": (2, 2, 2),
     "PointGoal_finn2017": (2, 2, 2),
+    "ReacherGoal": (8, 2, 2),
     "SwimmerVel": (8, 2, 1),
     "Walker2DDir": (17, 6, 1),
     "Walker2DRandParams": (17, 6, 8 + 24 + 9 + 24),
@@ -30,9 +33,14 @@ SIZES = {  # observation, action, task
 }
 PRESETS = {
     **dict.fromkeys(SIZES, "promp2018"),
-    **{name: "finn2017" for name in SIZES if name.endswith("_finn2017") or name == "AntVel"},
+    **{name: "finn2017" for name in SIZES if "_finn2017" in name or name == "AntVel"},
     "PointGoal": "metarl",
+    "ReacherGoal": "metarl",
 }
+
+# an action of 10 is the largest control of promp2018
+BOUNDS_OF_PRESETS = {"promp2018": 10.0, "finn2017": 1.0, "metarl": 10.0}
+ACTION_BOUNDS = {"PointGoal": 0.1}
 
 every_environment = pytest.mark.parametrize("name", NAMES)
 
@@ -59,9 +67,15 @@ def test_make_vec_builds_it(name):
 
 @pytest.mark.parametrize(
     ("name", "horizon"),
-    [("HalfCheetahDir", 100), ("HalfCheetahVel", 200), ("PointGoal", 100), ("AntVel", 200)],
+    [
+        ("HalfCheetahDir", 100),
+        ("HalfCheetahVel", 200),
+        ("PointGoal", 100),
+        ("AntVel", 200),
+        ("ReacherGoal", 50),
+    ],
 )
-def test_default_horizon_is_the_published_one(name, horizon):
+def test_default_horizon_is_the_declared_one(name, horizon):
     assert gymnasium.make_vec(f"metarl/{name}-v0").horizon == horizon
 
 
@@ -138,7 +152,9 @@ def test_actions_are_clipped_to_the_action_space(name):
     environment = make(name, tasks=1, trajectories=2, horizon=1)
     tasks = some_tasks(environment, 1)
     results = []
-    for actions in (np.full(environment.action_space.shape, 7.0), environment.action_space.high):
+    high = environment.action_space.high
+    assert np.unique(high) == ACTION_BOUNDS.get(name, BOUNDS_OF_PRESETS[environment.preset])
+    for actions in (7.0 * high, high):
         environment.reset(seed=0, options={"tasks": tasks})
         results.append(environment.step(actions))
     np.testing.assert_array_equal(results[0][0], results[1][0])
@@ -149,6 +165,7 @@ def test_actions_are_clipped_to_the_action_space(name):
 def test_environments_are_ordered_by_task_then_trajectory(name):
     environment = make(name, tasks=3, trajectories=2, horizon=1)
     tasks = some_tasks(environment, 3)
+    tasks[1] = -tasks[0]  # directions may agree by chance
     actions = environment.action_space.sample()
 
     def rewards(tasks):
@@ -256,16 +273,17 @@ def test_step_refuses_actions_of_another_shape(name):
 
 @every_environment
 def test_positions_are_the_bodys_and_belong_to_the_caller(name):
-    """Where the first numbers of qpos, or the point, are; a body that moves for a step changes them."""
+    """Where qpos's first numbers, or the point, are; a body that moves for a step changes them."""
     environment = make(name, tasks=2, trajectories=1, horizon=3)
     environment.reset(seed=0, options={"tasks": some_tasks(environment, 2)})
     before = environment.positions
     kept = before.copy()
     environment.step(environment.action_space.high)
     after = environment.positions
-    assert before.shape == after.shape == (2, 2 if name[:3] in ("Ant", "Poi", "Hum", "Swi") else 1)
+    in_plane = name.startswith(("Ant", "Point", "Humanoid", "Swimmer", "Reacher"))
+    assert before.shape == after.shape == (2, 2 if in_plane else 1)
     np.testing.assert_array_equal(before, kept)
     assert (after != before).any(axis=1).all()
-    if hasattr(environment, "batch"):
+    if hasattr(environment, "batch") and name != "ReacherGoal":  # whose fingertip has its own test
         qpos = environment.batch.bind("qpos")
         np.testing.assert_array_equal(after, qpos[:, : after.shape[1]])

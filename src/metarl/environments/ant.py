@@ -1,4 +1,7 @@
-"""Ant tasks: run in a direction, in any direction of the plane or to a goal (ProMP), or at a velocity (Finn et al. 2017)."""
+"""Ant tasks: run in a direction, in any direction of the plane or to a goal; or at a velocity.
+
+The first three are ProMP's (Rothfuss et al. 2019), the last is of Finn et al. 2017.
+"""
 
 from abc import abstractmethod
 
@@ -13,27 +16,30 @@ START_NOISE = 0.1
 class Ant(MujocoVectorEnv):
     """The ant that all task distributions share.
 
-    Follows the repository jonasrothfuss/ProMP, files meta_policy_search/envs/mujoco_envs/ant_rand_direc.py,
-    ant_rand_direc_2d.py and ant_rand_goal.py. Reward: the task's, minus control_cost sum a^2. Observations: qpos[2:] [13]
-    and qvel [14]. A trajectory ends unless the torso's height is within `heights`. Start: the model's pose + U[-0.1, 0.1]
-    per coordinate, velocities 0.1 N(0, 1).
+    Follows the repository jonasrothfuss/ProMP, files ant_rand_direc.py, ant_rand_direc_2d.py and
+    ant_rand_goal.py of meta_policy_search/envs/mujoco_envs, in its wrapper, which divides actions
+    by 10 and clips them to the model's controls u in [-1, 1] (see HalfCheetah). Reward: the task's,
+    minus control_cost sum u^2. Observations: qpos[2:] [13] and qvel [14]. A trajectory ends unless
+    the torso's height is within `heights`. Start: the model's pose + U[-0.1, 0.1] per coordinate,
+    velocities 0.1 N(0, 1).
 
     Deviations from the published definition:
-      - No contact forces: neither observed (84 numbers, clipped to [-1, 1]) nor in the reward (0.0005 times the sum of
-        their squares). MuJoCo computes them on request alone since version 2, and their values differ between versions.
-      - The torso's position is that of its free joint, after the step; the published one is the body's, which MuJoCo
-        computes before its last substep.
-      - MuJoCo 4 and Gymnasium's ant.xml; actions are the environment's own, clipped to [-1, 1], where ProMP's wrapper
-        divides them by 10 first; start states come from the seed.
+      - No contact forces: neither observed (84 numbers, clipped to [-1, 1]) nor in the reward
+        (0.0005 times the sum of their squares). MuJoCo computes them on request alone since version
+        2, and their values differ between versions.
+      - The torso's position is that of its free joint, after the step; the published one is the
+        body's, which MuJoCo computes before its last substep.
+      - MuJoCo 4 and Gymnasium's ant.xml; start states come from the seed.
 
     Attributes:
-      control_cost: of sum a^2.
+      control_cost: of sum u^2.
       heights: lowest and highest of the torso, or None where a trajectory never ends early.
     """
 
     preset = "promp2018"
     model_file = "ant.xml"
     frame_skip = 5
+    action_scale = 0.1
     position_size = 2
     observation_size = 27
     control_cost = 0.5
@@ -64,13 +70,18 @@ class Ant(MujocoVectorEnv):
 
 
 class AntDir(Ant):
-    """Run forwards (task +1) or backwards (task -1): task * velocity + 1."""
+    """Run forwards (task +1) or backwards (task -1): task * velocity + 1.
+
+    Attributes:
+      balanced_directions: as of HalfCheetahDir.
+    """
 
     task_size = 1
+    balanced_directions = False
 
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
         """Directions, [count, 1]."""
-        return tasks.directions(generator, count)
+        return tasks.directions(generator, count, self.balanced_directions)
 
     def _running_reward(self, velocities: np.ndarray) -> np.ndarray:
         return self._environment_tasks[:, 0] * velocities[:, 0] + 1.0
@@ -90,7 +101,10 @@ class AntDir2D(Ant):
 
 
 class AntGoal(Ant):
-    """Run to a goal, uniform on a disc of radius 3: -(|x - goal_x| + |y - goal_y|); position observed, no early end."""
+    """Run to a goal, uniform on a disc of radius 3: -(|x - goal_x| + |y - goal_y|).
+
+    The position is observed, and no trajectory ends early.
+    """
 
     task_size = 2
     observation_size = 29
@@ -111,13 +125,15 @@ class AntGoal(Ant):
 class AntVel(Ant):
     """Run at a goal velocity, U[0, 3]: -|velocity - task| + 1 + 0.05.
 
-    Follows the repository cbfinn/maml_rl, file rllab/envs/mujoco/ant_env_rand.py. More deviations: rllab's ant.xml is
-    another model with other time steps; it also observes the position, the torso's orientation matrix and its center,
-    and takes the torso's velocity at the last substep, not the mean over the step.
+    Follows the repository cbfinn/maml_rl, file rllab/envs/mujoco/ant_env_rand.py, whose wrapper
+    clips actions as they are. More deviations: rllab's ant.xml is another model with other time
+    steps; it also observes the position, the torso's orientation matrix and its center, and takes
+    the torso's velocity at the last substep, not the mean over the step.
     """
 
     preset = "finn2017"
     task_size = 1
+    action_scale = 1.0
     control_cost = 0.005
     heights = (0.2, 1.0)
 

@@ -1,4 +1,7 @@
-"""HalfCheetah tasks of Finn et al. 2017: run in a direction, or at a velocity, of the body's centre of mass."""
+"""HalfCheetah tasks of Finn et al. 2017: run in a direction, or at a velocity.
+
+What runs is the body's centre of mass.
+"""
 
 import mujoco
 import numpy as np
@@ -14,21 +17,25 @@ VELOCITY_NOISE = 0.1
 class FinnHalfCheetah(HalfCheetah):
     """The half-cheetah of cbfinn/maml_rl that both task distributions share.
 
-    Follows the files rllab/envs/mujoco/half_cheetah_env_rand_direc.py, half_cheetah_env_rand.py and mujoco_env.py there.
-    Reward: a task's running reward, from the forward velocity of the centre of mass after the step, minus 0.05 sum a^2
-    of the clipped action. Observations: qpos[1:] [8], qvel [9] and the centre of mass [3]. Start: the model's pose
-    + 0.01 N(0, 1) per coordinate, velocities 0.1 N(0, 1). One mj_step of 0.01 s a step, as the model of rll/rllab,
-    vendor/mujoco_models/half_cheetah.xml, names no frame skip: 200 steps are 2 seconds. ProMP's environment of the same
-    name takes 5, observes no position and measures the root, so returns of the two are not comparable.
+    Follows the files rllab/envs/mujoco/half_cheetah_env_rand_direc.py, half_cheetah_env_rand.py and
+    mujoco_env.py there, whose wrapper rllab/envs/normalized_env.py clips actions to [-1, 1] as they
+    are. Reward: a task's running reward, from the forward velocity of the centre of mass after the
+    step, minus 0.05 sum a^2 of the clipped action. Observations: qpos[1:] [8], qvel [9] and the
+    centre of mass [3]. Start: the model's pose + 0.01 N(0, 1) per coordinate, velocities
+    0.1 N(0, 1). One mj_step of 0.01 s a step, as the model of rll/rllab,
+    vendor/mujoco_models/half_cheetah.xml, names no frame skip: 200 steps are 2 seconds. ProMP's
+    environment of the same name takes 5, divides actions by 10, observes no position and measures
+    the root, so returns of the two are not comparable.
 
     Deviations from the published definition:
-      - MuJoCo 4 for 1.31, and Gymnasium's half_cheetah.xml, whose bodies, joints, actuators and contacts have rllab's
-        numbers. Physics differs between MuJoCo versions, so returns do too.
+      - MuJoCo 4 for 1.31, and Gymnasium's half_cheetah.xml, whose bodies, joints, actuators and
+        contacts have rllab's numbers. Physics differs between MuJoCo versions, so returns do too.
       - Start states come from the seed given to reset.
     """
 
     preset = "finn2017"
     frame_skip = 1
+    action_scale = 1.0
     observation_size = 20
     stage = mujoco.mjtStage.mjSTAGE_VEL
 
@@ -60,8 +67,16 @@ class FinnHalfCheetah(HalfCheetah):
 class FinnHalfCheetahDir(FinnHalfCheetah, HalfCheetahDir):
     """Run forwards (task +1) or backwards (task -1): running reward = task * velocity.
 
-    One more deviation: maml_rl draws directions independently; here an even number of tasks has as many of each.
+    Directions are independent, forwards with probability 0.5, as in the repository's last version
+    (goals U[0, 2], backwards below 1). The version of its `icml` folder, from which the published
+    returns come, has 0.57 (goals U[0.1, 0.8], backwards below 0.4).
     """
+
+
+class BalancedFinnHalfCheetahDir(FinnHalfCheetahDir):
+    """FinnHalfCheetahDir with one more deviation: balanced directions."""
+
+    balanced_directions = True
 
 
 class FinnHalfCheetahVel(FinnHalfCheetah, HalfCheetahVel):

@@ -14,21 +14,20 @@ CONTROL_COST = 0.05
 class HalfCheetah(MujocoVectorEnv):
     """The half-cheetah that both task distributions share.
 
-    State, reward and start noise follow the repository jonasrothfuss/ProMP (commit 93ae339e), files
-    meta_policy_search/envs/mujoco_envs/half_cheetah_rand_direc.py and half_cheetah_rand_vel.py;
-    actions go through meta_policy_search/envs/normalized_env.py there. Reward: a task's running
-    reward, from the displacement of the root over the step, minus 0.05 sum a^2 of the clipped
-    action. Observations: qpos[1:] [8] and qvel [9]; cbfinn/maml_rl adds the torso's position, so
-    returns of the two are not comparable. Start: the model's pose + U[-0.1, 0.1] per coordinate,
-    velocities 0.1 N(0, 1).
+    Follows the repository jonasrothfuss/ProMP (commit 93ae339e), files
+    meta_policy_search/envs/mujoco_envs/half_cheetah_rand_direc.py and half_cheetah_rand_vel.py, in
+    the wrapper meta_policy_search/envs/normalized_env.py: it divides actions by 10 (its
+    normalization_scale) and clips them to the model's controls u in [-1, 1], and the environment
+    inside knows nothing else of the action. So a policy of unit standard deviation explores with a
+    tenth of the largest torque. Reward: a task's running reward, from the displacement of the root
+    over the step, minus 0.05 sum u^2. Observations: qpos[1:] [8] and qvel [9]; cbfinn/maml_rl adds
+    the torso's position, so returns of the two are not comparable. Start: the model's pose
+    + U[-0.1, 0.1] per coordinate, velocities 0.1 N(0, 1).
 
     Deviations from the published definition:
       - MuJoCo 4 and the half_cheetah.xml of Gymnasium's v5 environments, for mujoco-py and gym's
         model: those are no longer maintained. Physics differs between MuJoCo versions, so returns
         do too.
-      - Actions are clipped to [-1, 1] as they are. ProMP's wrapper divides them by 10 first (its
-        normalization_scale), so that its unit-variance policies explore with a tenth of the torque.
-        In maml_rl the wrapper (rllab/envs/normalized_env.py) clips to [-1, 1], as here.
       - Start states come from the seed given to reset; ProMP never seeds its environments.
     """
 
@@ -36,6 +35,7 @@ class HalfCheetah(MujocoVectorEnv):
     task_size = 1
     model_file = "half_cheetah.xml"
     frame_skip = 5
+    action_scale = 0.1
     observation_size = 17
 
     def _start_states(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -65,17 +65,25 @@ class HalfCheetah(MujocoVectorEnv):
 class HalfCheetahDir(HalfCheetah):
     """Run forwards (task +1) or backwards (task -1): running reward = task * velocity.
 
-    One more deviation: ProMP draws directions independently; here an even number of tasks has as
-    many of each, so that a batch's mean return does not depend on how many of its tasks run
-    forwards.
+    Attributes:
+      balanced_directions: whether an even number of tasks has as many of each; published ones are
+        drawn independently.
     """
 
+    balanced_directions = False
+
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
-        """Directions +1 and -1, [count, 1], in random order; as many of each if count is even."""
-        return tasks.directions(generator, count)
+        """Directions +1 and -1, [count, 1]."""
+        return tasks.directions(generator, count, self.balanced_directions)
 
     def _running_reward(self, velocities: np.ndarray) -> np.ndarray:
         return self._environment_tasks[:, 0] * velocities
+
+
+class BalancedHalfCheetahDir(HalfCheetahDir):
+    """HalfCheetahDir with one more deviation: balanced directions."""
+
+    balanced_directions = True
 
 
 class HalfCheetahVel(HalfCheetah):

@@ -12,25 +12,28 @@ ALIVE = 5.0
 
 
 class HumanoidDir2D(MujocoVectorEnv):
-    """Run in a direction, a unit vector: 0.25 task . displacement / timestep + 5 - 0.1 sum a^2.
+    """Run in a direction, a unit vector: 0.25 task . displacement / timestep + 5 - 0.1 sum u^2.
 
-    The displacement is that of the center of mass over a step of 5 timesteps. Follows the repository
-    jonasrothfuss/ProMP, file meta_policy_search/envs/mujoco_envs/humanoid_rand_direc_2d.py. Observations: qpos[2:] [22],
-    qvel [23], cinert [140], cvel [84] and qfrc_actuator [23]; as there, the last three and the center of mass are those
-    before the last timestep. A trajectory ends unless the torso is between 1 and 2 high. Start: the model's pose and
-    rest, + U[-0.01, 0.01] per coordinate.
+    The displacement is that of the center of mass over a step of 5 timesteps. Follows the
+    repository jonasrothfuss/ProMP, file humanoid_rand_direc_2d.py of
+    meta_policy_search/envs/mujoco_envs, in its wrapper, for which an action of 10 is the largest
+    control u, 0.4 (see HalfCheetah). Observations: qpos[2:] [22], qvel [23], cinert [140],
+    cvel [84] and qfrc_actuator [23]; as there, the last three and the center of mass are those
+    before the last timestep. A trajectory ends unless the torso is between 1 and 2 high. Start: the
+    model's pose and rest, + U[-0.01, 0.01] per coordinate.
 
     Deviations from the published definition:
-      - No contact forces: neither observed (84 numbers) nor in the reward (min(0.5e-6 times the sum of their squares, 10)).
-        MuJoCo computes them on request alone since version 2, and their values differ between versions.
-      - MuJoCo 4 and Gymnasium's humanoid.xml; actions are the environment's own, clipped to [-0.4, 0.4], where ProMP's
-        wrapper scales them; start states come from the seed.
+      - No contact forces: neither observed (84 numbers) nor in the reward (min(0.5e-6 times the sum
+        of their squares, 10)). MuJoCo computes them on request alone since version 2, and their
+        values differ between versions.
+      - MuJoCo 4 and Gymnasium's humanoid.xml; start states come from the seed.
     """
 
     preset = "promp2018"
     task_size = 2
     model_file = "humanoid.xml"
     frame_skip = 5
+    action_scale = 0.04
     position_size = 2
     observation_size = 292
 

@@ -34,7 +34,8 @@ class _MujocoLog:
 def _without_mujoco_log() -> Iterator[None]:
     """Keeps MuJoCo from printing, and from writing MUJOCO_LOG.TXT into the working directory.
 
-    What matters of its messages is raised as PhysicsError. The last of the threads inside restores the log.
+    What matters of its messages is raised as PhysicsError. The last of the threads inside restores
+    the log.
     """
     with _MujocoLog.lock:
         if _MujocoLog.silencers == 0:
@@ -60,9 +61,12 @@ class MujocoVectorEnv(TaskVectorEnv):
     Attributes:
       model_file: the XML model, one of Gymnasium's or a path.
       frame_skip: the mj_step calls of a step.
+      action_scale: the control (torque) of an action of 1. Controls are clipped to the model's
+        range, and the action space has the corresponding bounds: range / action_scale.
       observation_size: O.
       position_size: 1 or 2, how many of qpos's first numbers are the body's position.
-      stage: what MuJoCo computes at the new state, for observations that need more than qpos and qvel.
+      stage: what MuJoCo computes at the new state, for observations that need more than qpos and
+        qvel.
       model: the MjModel.
       batch: the simulations, one per environment.
       seconds_per_step: simulated time between two observations.
@@ -70,6 +74,7 @@ class MujocoVectorEnv(TaskVectorEnv):
 
     model_file: str
     frame_skip: int
+    action_scale = 1.0
     observation_size: int
     position_size = 1
     stage = mujoco.mjtStage.mjSTAGE_NONE
@@ -87,10 +92,10 @@ class MujocoVectorEnv(TaskVectorEnv):
         """
         with _without_mujoco_log():
             self.model = self._make_model()
-        low, high = self.model.actuator_ctrlrange.T
+        low, high = self.model.actuator_ctrlrange.T / self.action_scale
         action_space = Box(low, high, dtype=np.float64)
         super().__init__(num_envs, horizon, self.observation_size, action_space)
-        # a persistent batch goes on from the stage computed last, so that computing it costs nothing
+        # a persistent batch goes on from the stage computed last: computing it costs nothing
         self.batch = Batch(
             self.model,
             self.num_envs,
@@ -122,7 +127,7 @@ class MujocoVectorEnv(TaskVectorEnv):
 
     @abstractmethod
     def _reward(self, previous_qpos: np.ndarray, controls: np.ndarray) -> np.ndarray:
-        """Rewards [num_envs]; previous_qpos [num_envs, nq] is where the step began."""
+        """Rewards [num_envs] of the step from previous_qpos [num_envs, nq] under controls."""
 
     @abstractmethod
     def _terminate(self) -> np.ndarray:
@@ -137,9 +142,10 @@ class MujocoVectorEnv(TaskVectorEnv):
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         previous_qpos = self._qpos.copy()
-        self._controls[:] = actions
+        controls = self.action_scale * actions
+        self._controls[:] = controls
         self._simulate()
-        return self._observe(), self._reward(previous_qpos, actions), self._terminate()
+        return self._observe(), self._reward(previous_qpos, controls), self._terminate()
 
     def _simulate(self) -> None:
         """Runs frame_skip physics steps; PhysicsError for the first simulation that fails."""

@@ -9,7 +9,10 @@ LARGEST_VELOCITY = 10.0  # that is observed
 
 
 class PlanarBody(MujocoVectorEnv):
-    """Starts at the model's pose and rest, + U[-0.005, 0.005] per coordinate; observes qpos[1:] and qvel clipped to [-10, 10]."""
+    """Starts at the model's pose and rest, + U[-0.005, 0.005] per coordinate.
+
+    Observes qpos[1:] and qvel clipped to [-10, 10].
+    """
 
     def _start_states(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         noise = generator.uniform(-START_NOISE, START_NOISE, (self.num_envs, self.model.nq))

@@ -1,4 +1,7 @@
-"""The 2-D point of Finn et al. 2017: move to a goal that is not observed; with actions in two scales."""
+"""The 2-D point of Finn et al. 2017: move to a goal that is not observed.
+
+In two scales of actions.
+"""
 
 import numpy as np
 from gymnasium.spaces import Box

@@ -1,4 +1,7 @@
-"""Hopper and Walker2D with random dynamics (the RandParams tasks of ProMP): run forwards, whatever the body is like."""
+"""Hopper and Walker2D with random dynamics: run forwards, whatever the body is like.
+
+The RandParams tasks of ProMP (Rothfuss et al. 2019).
+"""
 
 import numpy as np
 
@@ -11,19 +14,23 @@ BASES = {"body_mass": 1.5, "body_inertia": 1.5, "dof_damping": 1.3, "geom_fricti
 
 
 class RandomParameters(PlanarBody):
-    """Velocity + 1 for being upright - 0.001 sum a^2, on a model of the task's own.
+    """Velocity + 1 for being upright - 0.001 sum u^2, on a model of the task's own.
 
-    A task multiplies every number of the model's fields in BASES by base^u, u ~ U[-3, 3] each: it is the vector of all u,
-    in the order of BASES. Follows the repository dennisl88/rand_param_envs (commit 4bffebdf), files
-    rand_param_envs/base.py and hopper_rand_params.py. Observations: qpos[1:] and qvel clipped to [-10, 10]. Start: the
-    model's pose and rest, + U[-0.005, 0.005] per coordinate.
+    A task multiplies every number of the model's fields in BASES by base^x, x ~ U[-3, 3] each: it
+    is the vector of all x, in the order of BASES. Follows the repository dennisl88/rand_param_envs
+    (commit 4bffebdf), files rand_param_envs/base.py and hopper_rand_params.py, in the wrapper that
+    jonasrothfuss/ProMP runs them in (experiments/all_envs_eval of its branch full_code), which
+    divides actions by 10 and clips them to the model's controls u in [-1, 1] (see HalfCheetah).
+    Observations: qpos[1:] and qvel clipped to [-10, 10]. Start: the model's pose and rest,
+    + U[-0.005, 0.005] per coordinate.
 
-    Deviations from the published definition: constants that MuJoCo derives from masses and inertias follow
-    (mj_setConst), which mujoco-py leaves as they were; MuJoCo 4 and Gymnasium's models; actions are the environment's
-    own, clipped to [-1, 1]; start states come from the seed.
+    Deviations from the published definition: constants that MuJoCo derives from masses and inertias
+    follow (mj_setConst), which mujoco-py leaves as they were; MuJoCo 4 and Gymnasium's models;
+    start states come from the seed.
     """
 
     preset = "promp2018"
+    action_scale = 0.1
 
     def __init__(self, num_envs: int, horizon: int, threads: int = 1):
         super().__init__(num_envs, horizon, threads)
@@ -32,7 +39,7 @@ class RandomParameters(PlanarBody):
         self.task_size = sum(x.size for x in self._published.values())
 
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
-        """Exponents u, [count, D]."""
+        """Exponents x, [count, D]."""
         return generator.uniform(-LARGEST_EXPONENT, LARGEST_EXPONENT, (count, self.task_size))
 
     def reset(
@@ -57,7 +64,10 @@ class RandomParameters(PlanarBody):
 
 
 class HopperRandParams(RandomParameters):
-    """A trajectory ends unless the torso is above 0.7, leans by less than 0.2, and no coordinate beyond it reaches 100."""
+    """A trajectory ends unless the torso is above 0.7 and leans by less than 0.2.
+
+    Nor may any coordinate beyond the torso's position reach 100.
+    """
 
     model_file = "hopper.xml"
     frame_skip = 4
@@ -72,7 +82,8 @@ class HopperRandParams(RandomParameters):
 class Walker2DRandParams(RandomParameters):
     """A trajectory ends unless the torso is between 0.8 and 2.0 high and leans by less than 1.
 
-    Its published file was not readable; reward and frame skip are taken from its family, the end from ProMP's walker.
+    Its published file was not readable; reward and frame skip are taken from its family, the end
+    from ProMP's walker.
     """
 
     model_file = "walker2d.xml"

@@ -10,22 +10,25 @@ CONTROL_COST = 0.0001
 
 
 class SwimmerVel(MujocoVectorEnv):
-    """Swim at a goal velocity, U[0.1, 0.2]: -|velocity - task| - 0.0001 sum a^2.
+    """Swim at a goal velocity, U[0.1, 0.2]: -|velocity - task| - 0.0001 sum u^2.
 
-    Follows the repository jonasrothfuss/ProMP, file meta_policy_search/envs/mujoco_envs/swimmer_rand_vel.py. Observations:
-    qpos[2:] [3] and qvel [5]. Start: the model's pose and rest, + U[-0.1, 0.1] per coordinate.
+    Follows the repository jonasrothfuss/ProMP, file swimmer_rand_vel.py of
+    meta_policy_search/envs/mujoco_envs, in its wrapper, which divides actions by 10 and clips them
+    to the model's controls u in [-1, 1] (see HalfCheetah). Observations: qpos[2:] [3] and qvel [5].
+    Start: the model's pose and rest, + U[-0.1, 0.1] per coordinate.
 
     Deviations from the published definition:
-      - The published reward is +|velocity - goal| (its line `reward_fwd = ...`), which pays for missing the goal. The sign
-        here is that of its other velocity tasks; returns are not comparable.
-      - MuJoCo 4 and Gymnasium's swimmer.xml; actions are the environment's own, clipped to [-1, 1], where ProMP's wrapper
-        divides them by 10 first; start states come from the seed.
+      - The published reward is +|velocity - goal| (its line `reward_fwd = ...`), which pays for
+        missing the goal. The sign here is that of its other velocity tasks; returns are not
+        comparable.
+      - MuJoCo 4 and Gymnasium's swimmer.xml; start states come from the seed.
     """
 
     preset = "promp2018"
     task_size = 1
     model_file = "swimmer.xml"
     frame_skip = 4
+    action_scale = 0.1
     position_size = 2
     observation_size = 8
 

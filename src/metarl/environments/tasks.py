@@ -3,10 +3,16 @@
 import numpy as np
 
 
-def directions(generator: np.random.Generator, count: int) -> np.ndarray:
-    """+1 and -1, [count, 1], in random order; as many of each if count is even, which ProMP leaves to chance."""
-    balanced = np.resize(generator.permutation([-1.0, 1.0]), count)
-    return generator.permutation(balanced)[:, None]
+def directions(generator: np.random.Generator, count: int, balanced: bool) -> np.ndarray:
+    """+1 and -1, [count, 1]: independently, each with probability 1/2, or balanced.
+
+    Balanced ones come in random order, as many of each if count is even, so that the mean return of
+    a batch does not depend on how many of its tasks run forwards.
+    """
+    if not balanced:
+        return generator.choice([-1.0, 1.0], (count, 1))
+    halves = np.resize(generator.permutation([-1.0, 1.0]), count)
+    return generator.permutation(halves)[:, None]
 
 
 def unit_vectors(generator: np.random.Generator, count: int) -> np.ndarray:

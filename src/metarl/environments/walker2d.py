@@ -11,7 +11,10 @@ CONTROL_COST = 0.001
 
 
 def fallen(qpos: np.ndarray) -> np.ndarray:
-    """Whether the torso is not between 0.8 and 2.0 high, or leans by 1 or more: bool [n] of qpos [n, 9]."""
+    """Whether the torso is not between 0.8 and 2.0 high, or leans by 1 or more.
+
+    bool [n] of qpos [n, 9].
+    """
     height, angle = qpos[:, 1], qpos[:, 2]
     return ~((0.8 < height) & (height < 2.0) & (np.abs(angle) < 1.0))
 
@@ -19,19 +22,23 @@ def fallen(qpos: np.ndarray) -> np.ndarray:
 class Walker2D(PlanarBody):
     """The walker that both task distributions share.
 
-    Follows the repository jonasrothfuss/ProMP, files meta_policy_search/envs/mujoco_envs/walker2d_rand_direc.py and
-    walker2d_rand_vel.py. Reward: the task's, from the displacement of the root over the step, minus 0.001 sum a^2.
-    Observations: qpos[1:] [8] and qvel [9] clipped to [-10, 10]. A trajectory ends unless the torso is between 0.8 and 2.0
-    high and leans by less than 1. Start: the model's pose and rest, + U[-0.005, 0.005] per coordinate.
+    Follows the repository jonasrothfuss/ProMP, files walker2d_rand_direc.py and
+    walker2d_rand_vel.py of meta_policy_search/envs/mujoco_envs, in its wrapper, which divides
+    actions by 10 and clips them to the model's controls u in [-1, 1] (see HalfCheetah). Reward: the
+    task's, from the displacement of the root over the step, minus 0.001 sum u^2. Observations:
+    qpos[1:] [8] and qvel [9] clipped to [-10, 10]. A trajectory ends unless the torso is between
+    0.8 and 2.0 high and leans by less than 1. Start: the model's pose and rest, + U[-0.005, 0.005]
+    per coordinate.
 
-    Deviations from the published definition: MuJoCo 4 and Gymnasium's walker2d.xml; actions are the environment's own,
-    clipped to [-1, 1], where ProMP's wrapper divides them by 10 first; start states come from the seed.
+    Deviations from the published definition: MuJoCo 4 and Gymnasium's walker2d.xml; start states
+    come from the seed.
     """
 
     preset = "promp2018"
     task_size = 1
     model_file = "walker2d.xml"
     frame_skip = 8
+    action_scale = 0.1
     observation_size = 17
 
     def _reward(self, previous_qpos: np.ndarray, controls: np.ndarray) -> np.ndarray:
@@ -47,11 +54,17 @@ class Walker2D(PlanarBody):
 
 
 class Walker2DDir(Walker2D):
-    """Walk forwards (task +1) or backwards (task -1): task * velocity + 1 for being upright."""
+    """Walk forwards (task +1) or backwards (task -1): task * velocity + 1 for being upright.
+
+    Attributes:
+      balanced_directions: as of HalfCheetahDir.
+    """
+
+    balanced_directions = False
 
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
         """Directions, [count, 1]."""
-        return tasks.directions(generator, count)
+        return tasks.directions(generator, count, self.balanced_directions)
 
     def _walking_reward(self, velocities: np.ndarray) -> np.ndarray:
         return self._environment_tasks[:, 0] * velocities + 1.0
