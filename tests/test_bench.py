@@ -18,8 +18,14 @@ SMOKE = Path(__file__).parents[1] / "config" / "smoke.yaml"
 @pytest.fixture
 def small(monkeypatch):
     for name, value in {
-        "TASKS": 2, "TRAJECTORIES": 3, "HORIZON": 4, "SEGMENTS": 2, "REPEATS": 1, "MANY": 2, "COSTED_TASKS": 1,
-    }.items():  # fmt: skip
+        "TASKS": 2,
+        "TRAJECTORIES": 3,
+        "HORIZON": 4,
+        "SEGMENTS": 2,
+        "REPEATS": 1,
+        "MANY": 2,
+        "COSTED_TASKS": 1,
+    }.items():
         monkeypatch.setattr(bench, name, value)
 
 
@@ -46,8 +52,18 @@ def test_reports_throughputs_and_their_ratio(small):
 
 
 def test_ratios_of_what_was_measured(monkeypatch):
-    """Raw physics 1 s, the vector environment 2 s, and runs of their own numbers of seconds, all for the same steps."""
-    costs = {"maml": 4.0, "lsf": 5.0, "lvc": 6.0, "dice": 7.0, "leave_one_out": 8.0, "trpo": 10.0, "promp": 16.0, "many": 60.0}  # fmt: skip
+    """Raw physics 1 s, the vector environment 2 s, and runs of their own numbers of seconds, all
+    for the same steps."""
+    costs = {
+        "maml": 4.0,
+        "lsf": 5.0,
+        "lvc": 6.0,
+        "dice": 7.0,
+        "leave_one_out": 8.0,
+        "trpo": 10.0,
+        "promp": 16.0,
+        "many": 60.0,
+    }
     monkeypatch.setattr(bench, "measure", lambda threads: (1.0, 2.0, costs, costs))
     monkeypatch.setattr(bench, "peak_memory", lambda threads: 0.5)
     report = bench.bench(threads=1)

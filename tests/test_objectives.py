@@ -140,7 +140,8 @@ def adapted_chain(policy, parameters, batches, settings) -> list[tf.Tensor]:
 def test_meta_fisher_product_is_the_hessian_of_the_post_update_kl(
     policy, parameters, batch, inner_steps
 ):
-    """Against central differences of the gradient of mean KL(stop(pi_theta') || pi_theta'(theta)) by autodiff."""
+    """Against central differences of the gradient of mean KL(stop(pi_theta') || pi_theta'(theta))
+    by autodiff."""
     settings = InnerSettings(0.05, "steps")
     theta = parameters[:1]
     inner = [batch, batch._replace(advantages=batch.advantages[::-1])][:inner_steps]
@@ -179,12 +180,16 @@ def test_improvement_and_kl_step_by_step(policy, parameters, batch):
 
     gains = [
         naive_average(
-            batch, task, "steps",
-            lambda step, task=task: (naive_ratio(batch, parameters.numpy()[task], step) - 1.0)
-            * batch.advantages.numpy()[step],
+            batch,
+            task,
+            "steps",
+            lambda step, task=task: (
+                (naive_ratio(batch, parameters.numpy()[task], step) - 1.0)
+                * batch.advantages.numpy()[step]
+            ),
         )
         for task in range(TASKS)
-    ]  # fmt: skip
+    ]
     kls = [naive_average(batch, task, "steps", kl) for task in range(TASKS)]
     assert float(improvement) == pytest.approx(np.mean(gains), rel=1e-9)
     assert float(divergence) == pytest.approx(np.mean(kls), rel=1e-9)

@@ -16,7 +16,8 @@ RUN = {"algorithm": "maml_trpo", "environment": "PointGoal_finn2017", "estimator
 
 @pytest.fixture
 def files(tmp_path):
-    """Two seeds' files: seed s returns 10 k + s after inner step k; 1800 s and 5400 s of processor."""
+    """Two seeds' files: seed s returns 10 k + s after inner step k; 1800 s and 5400 s of
+    processor."""
     files = {"evaluations": [], "curves": [], "policies": [], "benchmarks": []}
     for seed in range(2):
         names = {kind: tmp_path / f"{kind}_{seed}" for kind in files}

@@ -11,7 +11,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_claims_table_is_the_ledgers():
-    """Verdicts too, but for training and simulation: they may differ by rounding on another machine."""
+    """Verdicts too, but for training and simulation: they may differ by rounding on another
+    machine."""
     block = README.split("<!-- claims", 1)[1].split("<!-- end of claims -->", 1)[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines()[1:]]
     found = [row for row in rows if row][2:]

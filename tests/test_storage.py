@@ -99,7 +99,8 @@ def test_a_file_size_limit_is_one_line_and_leaves_the_old_file_alone(tmp_path):
 
 
 def test_the_next_write_removes_what_a_killed_one_left(tmp_path):
-    """A process that kills itself in the middle of its write; another path's and a live process's stay."""
+    """A process that kills itself in the middle of its write; another path's and a live process's
+    stay."""
     path = tmp_path / "file"
     code = (
         "import os, signal; from metarl import storage\n"

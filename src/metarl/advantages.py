@@ -29,7 +29,8 @@ def discounted_sums(x: np.ndarray, factor: float) -> np.ndarray:
 def baseline_features(observations: np.ndarray, mask: np.ndarray) -> tf.Tensor:
     """Features of state and time, float64 [K, N * T, 2 O + 4], 0 where the mask is 0.
 
-    Duan et al. 2016, appendix: observation clipped to [-10, 10], its square, t/100 and its square and cube, 1.
+    Duan et al. 2016, appendix: observation clipped to [-10, 10], its square, t/100 and its square
+    and cube, 1.
     """
     tasks, rows, horizon = mask.shape
     clipped = tf.cast(tf.clip_by_value(observations, -10.0, 10.0), tf.float64)
@@ -120,7 +121,7 @@ def fitted(
 
 
 def constant_rewards(rollout: Rollout) -> np.ndarray:
-    """Whether a task's steps all happened and all had one reward, [K, 1, 1]: nothing to learn from."""
+    """Whether a task has nothing to learn from, [K, 1, 1]: all steps happened, with one reward."""
     rewards = rollout.rewards.reshape(len(rollout.rewards), -1)
     happened = rollout.mask.all(axis=(1, 2))
     return (happened & (rewards == rewards[:, :1]).all(axis=1))[:, None, None]

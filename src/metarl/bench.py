@@ -70,7 +70,8 @@ def bench(threads: int, configuration: Path | None = None) -> dict:
       settings, versions: what was run.
 
     Raises:
-      InputError: threads is not a positive integer, or as `metarl.configuration.read_configuration`.
+      InputError: threads is not a positive integer, or as
+        `metarl.configuration.read_configuration`.
       RunError: a run of `metarl train` failed.
     """
     positive_integer("threads", threads)

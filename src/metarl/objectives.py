@@ -22,8 +22,9 @@ def clipped_gradient(
 ) -> tf.Tensor:
     """v, per task: the gradient of mean_it min(ratio_it A_it, clipped_it A_it).
 
-    clipped_it is the ratio within [1 - clip, 1 + clip]. On the policy that acted this is the plain policy gradient; PPO's clipping (Schulman et al.
-    2017, eq. 7) bounds later epochs on the same data.
+    clipped_it is the ratio within [1 - clip, 1 + clip]. On the policy that acted this is the plain
+    policy gradient; PPO's clipping (Schulman et al. 2017, eq. 7) bounds later epochs on the same
+    data.
 
     Args:
       policy: the policy.

@@ -1,7 +1,7 @@
 """Named, independent random streams spawned from one integer seed.
 
-A stream depends on the seed and on its name alone: not on the order in which streams are made, on the
-number of threads, nor on where an interrupted run resumed.
+A stream depends on the seed and on its name alone: not on the order in which streams are made, on
+the number of threads, nor on where an interrupted run resumed.
 """
 
 import zlib
@@ -10,7 +10,8 @@ import numpy as np
 
 
 def seed_sequence(seed: int, *names: str | int) -> np.random.SeedSequence:
-    """The seed sequence of the stream called `names`; integers (an iteration, say) stand for themselves."""
+    """The seed sequence of the stream called `names`; integers (an iteration, say) stand for
+    themselves."""
     keys = [zlib.crc32(name.encode()) if isinstance(name, str) else int(name) for name in names]
     return np.random.SeedSequence(entropy=seed, spawn_key=keys)
 

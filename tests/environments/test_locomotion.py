@@ -86,63 +86,94 @@ def finn_observation(s):
 
 DEFINITIONS = {  # file, frame skip, observation, reward, whether it goes on
     "AntDir": (
-        "ant.xml", 5, ant_observation,
+        "ant.xml",
+        5,
+        ant_observation,
         lambda s: s.task[0] * s.velocity[0] - 0.5 * s.cost + 1.0,
         lambda s: 0.0 <= s.data.qpos[2] <= 1.0,
     ),
     "AntDir2D": (
-        "ant.xml", 5, ant_observation,
+        "ant.xml",
+        5,
+        ant_observation,
         lambda s: s.task @ s.velocity - 0.5 * s.cost + 1.0,
         lambda s: 0.0 <= s.data.qpos[2] <= 1.0,
     ),
     "AntGoal": (
-        "ant.xml", 5, lambda s: [*s.data.qpos, *s.data.qvel],
+        "ant.xml",
+        5,
+        lambda s: [*s.data.qpos, *s.data.qvel],
         lambda s: -sum(abs(s.data.qpos[:2] - s.task)) - 0.1 * s.cost,
         lambda s: True,
     ),
     "AntVel": (
-        "ant.xml", 5, ant_observation,
+        "ant.xml",
+        5,
+        ant_observation,
         lambda s: -abs(s.velocity[0] - s.task[0]) + 1.0 - 0.005 * s.cost + 0.05,
         lambda s: 0.2 <= s.data.qpos[2] <= 1.0,
     ),
     "HalfCheetahDir_finn2017": (
-        "half_cheetah.xml", 1, finn_observation,
+        "half_cheetah.xml",
+        1,
+        finn_observation,
         lambda s: s.task[0] * center_of_mass(s)[1][0] - 0.05 * s.cost,
         lambda s: True,
     ),
     "HalfCheetahVel_finn2017": (
-        "half_cheetah.xml", 1, finn_observation,
+        "half_cheetah.xml",
+        1,
+        finn_observation,
         lambda s: -abs(center_of_mass(s)[1][0] - s.task[0]) - 0.05 * s.cost,
         lambda s: True,
     ),
     "HumanoidDir2D": (
-        "humanoid.xml", 5, humanoid_observation,
-        lambda s: 0.25 * (s.task @ (s.center() - s.center_before)) / s.model.opt.timestep
-        - 0.1 * s.cost + 5.0,
+        "humanoid.xml",
+        5,
+        humanoid_observation,
+        lambda s: (
+            0.25 * (s.task @ (s.center() - s.center_before)) / s.model.opt.timestep
+            - 0.1 * s.cost
+            + 5.0
+        ),
         lambda s: 1.0 <= s.data.qpos[2] <= 2.0,
     ),
     "SwimmerVel": (
-        "swimmer.xml", 4, lambda s: [*s.data.qpos[2:], *s.data.qvel],
+        "swimmer.xml",
+        4,
+        lambda s: [*s.data.qpos[2:], *s.data.qvel],
         lambda s: -abs(s.velocity[0] - s.task[0]) - 1e-4 * s.cost,
         lambda s: True,
     ),
     "Walker2DDir": (
-        "walker2d.xml", 8, walker_observation,
-        lambda s: s.task[0] * s.velocity[0] + 1.0 - 1e-3 * s.cost, upright,
+        "walker2d.xml",
+        8,
+        walker_observation,
+        lambda s: s.task[0] * s.velocity[0] + 1.0 - 1e-3 * s.cost,
+        upright,
     ),
     "Walker2DVel": (
-        "walker2d.xml", 8, walker_observation,
-        lambda s: -abs(s.velocity[0] - s.task[0]) + 15.0 - 1e-3 * s.cost, upright,
+        "walker2d.xml",
+        8,
+        walker_observation,
+        lambda s: -abs(s.velocity[0] - s.task[0]) + 15.0 - 1e-3 * s.cost,
+        upright,
     ),
     "HopperRandParams": (
-        "hopper.xml", 4, walker_observation,
-        lambda s: s.velocity[0] + 1.0 - 1e-3 * s.cost, hopper_alive,
+        "hopper.xml",
+        4,
+        walker_observation,
+        lambda s: s.velocity[0] + 1.0 - 1e-3 * s.cost,
+        hopper_alive,
     ),
     "Walker2DRandParams": (
-        "walker2d.xml", 5, walker_observation,
-        lambda s: s.velocity[0] + 1.0 - 1e-3 * s.cost, upright,
+        "walker2d.xml",
+        5,
+        walker_observation,
+        lambda s: s.velocity[0] + 1.0 - 1e-3 * s.cost,
+        upright,
     ),
-}  # fmt: skip
+}
 
 
 def set_parameters(simulation):

@@ -132,7 +132,8 @@ def maml(code: Code, theta, steps, inner_weights=mean_weights, outer_weights=mea
 
 
 def parts(code: Code, theta, steps) -> dict[str, np.ndarray]:
-    """Of one inner step: v, the inner Jacobian's term and the score terms, each [K, P], by loops."""
+    """Of one inner step: v, the inner Jacobian's term and the score terms, each [K, P], by
+    loops."""
     rate, (inner, outer) = code.learning_rates[0], steps
     names = ("v", "inner Jacobian", "self", "later", "causes", "earlier")
     result = {name: np.zeros((TASKS, code.size)) for name in names}

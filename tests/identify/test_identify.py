@@ -30,7 +30,8 @@ PUBLISHED = {
     "dice": "dice_maml__lr0.1_s1.npz",
     "lsf": "explicit_lsf__lr0.1_s1.npz",
 }
-# What gives the same gradient where episodes have equal length and rewards-to-go are the advantages.
+# What gives the same gradient where episodes have equal length and rewards-to-go are the
+# advantages.
 AGREE = {
     "maml": ["maml", "pytorch_maml_rl_as_coded"],
     "dice": ["dice", "tmaml", "promp_dice_as_coded"],
@@ -96,7 +97,8 @@ def test_published_gradients(name, dtype, save):
 
 
 def test_float32_tolerance_keeps_estimators_apart(save):
-    """The nearest wrong entry, E-MAML's small term, is a hundred times further off than the tolerance."""
+    """The nearest wrong entry, E-MAML's small term, is a hundred times further off than the
+    tolerance."""
     differences = identified(save(published("maml", np.float32)), 1e-6)["differences"]
     others = [value for name, value in differences.items() if name not in AGREE["maml"]]
     assert min(others) > 10 * FLOAT32_TOLERANCE
@@ -106,7 +108,8 @@ POLICY = GaussianMLPPolicy(3, 2, (5,))
 
 
 def made(name: str, inner_steps: int, moved: bool, clip=None, kl=0.0) -> dict[str, np.ndarray]:
-    """A bundle of `name`'s own gradient on random data with episodes of unequal length, off policy where `moved`."""
+    """A bundle of `name`'s own gradient on random data with episodes of unequal length, off policy
+    where `moved`."""
     draw = np.random.default_rng(5)
     tasks, rows, horizon = 2, 3, 4
     bundle, batches = {}, []
@@ -186,7 +189,8 @@ def test_clip_and_kl_of_promp(save, monkeypatch):
 
 
 def test_promp_s_surrogate_by_autodiff(save):
-    """Clip and inner KL against differentiation of the published loss as one function of theta, two inner steps."""
+    """Clip and inner KL against differentiation of the published loss as one function of theta, two
+    inner steps."""
     bundle = made("lvc", 2, moved=True)
     tasks, clip, coefficient = 2, 0.2, 0.7
 
@@ -240,7 +244,8 @@ def test_promp_s_surrogate_by_autodiff(save):
 
 
 def test_entries_that_agree_are_all_named(save):
-    """One step an episode: no other step's score to leave out, so lvc, dice and lsf are one estimator."""
+    """One step an episode: no other step's score to leave out, so lvc, dice and lsf are one
+    estimator."""
     bundle = {
         key: value[:, :, :1] if key.startswith("step") else value
         for key, value in published("lvc").items()

@@ -33,7 +33,8 @@ def test_trpo_takes_the_whole_step_where_the_model_is_right():
 
 
 def test_trpo_backtracks_into_the_trust_region():
-    """The divergence is four times what its Hessian says: half the length is the longest, 0.8^4 the first within."""
+    """The divergence is four times what its Hessian says: half the length is the longest, 0.8^4 the
+    first within."""
     measure, product = quadratic(gain=1.0, kl=4.0)
     step = natural_step(np.zeros(3), np.ones(3), product, measure, trust_region=0.01)
     assert step.accepted

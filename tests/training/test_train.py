@@ -1,4 +1,5 @@
-"""Training: the same bytes whatever the threads and the interruptions; failures that leave the checkpoint whole."""
+"""Training: the same bytes whatever the threads and the interruptions; failures that leave the
+checkpoint whole."""
 
 import dataclasses
 import math
@@ -99,7 +100,8 @@ def kill_after(folder: Path, threads: int, iterations: int, line: int) -> None:
 
 
 def test_killed_runs_end_in_the_same_bytes(tmp_path):
-    """Killed at the start, midway and after the last iteration, resumed with another number of threads."""
+    """Killed at the start, midway and after the last iteration, resumed with another number of
+    threads."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(command(whole, threads=1, iterations=4), check=True, capture_output=True)
     for line, threads in ((1, 1), (3, 2), (4, 1)):
@@ -246,7 +248,8 @@ def test_other_outer_states_survive_an_interruption(settings, tmp_path, monkeypa
 
 
 def test_a_published_inner_loss_adapts_in_training_too():
-    """The policy that acts after the inner step is the one that the estimator differentiates through."""
+    """The policy that acts after the inner step is the one that the estimator differentiates
+    through."""
     name = "learn2learn_dice_as_coded"
     sampler = make_sampler(SETTINGS, threads=1)
     initial = sampler.policy.initial_parameters(generator(0, "initial")).astype(np.float32)
@@ -271,14 +274,20 @@ def test_two_inner_steps_train(tmp_path):
 
 @pytest.mark.parametrize("name", ["unbiased_baseline", "leave_one_out", "dice"])
 def test_later_epochs_are_off_policy_and_finite(name):
-    """One update on data from other parameters; the rest of the catalogue is compared off policy elsewhere."""
+    """One update on data from other parameters; the rest of the catalogue is compared off policy
+    elsewhere."""
     sampler = make_sampler(SETTINGS, threads=1)
     initial = sampler.policy.initial_parameters(generator(0, "initial"))
     tasks = sampler.environment.sample_tasks(generator(0, "tasks"), SETTINGS.tasks)
     batches, _ = adaptation_chain(
-        sampler, compiled_adaptation(sampler.policy, CATALOGUE[name], SETTINGS), SETTINGS,
-        initial.astype(np.float32), tasks, [0.1], ("rollout",),
-    )  # fmt: skip
+        sampler,
+        compiled_adaptation(sampler.policy, CATALOGUE[name], SETTINGS),
+        SETTINGS,
+        initial.astype(np.float32),
+        tasks,
+        [0.1],
+        ("rollout",),
+    )
     norms = [
         float(outer_step(sampler, name, SETTINGS, initial + shift, [batches])[1].gradient_norms[0])
         for shift in (0.0, 0.05)
@@ -288,15 +297,22 @@ def test_later_epochs_are_off_policy_and_finite(name):
 
 @pytest.mark.parametrize("name", ["unbiased_baseline", "leave_one_out", "lvc"])
 def test_tasks_one_by_one_make_the_meta_gradient_of_all_at_once(name):
-    """In float32, by its norm; without the other tasks' value, b of unbiased_baseline would be 0."""
+    """In float32, by its norm; without the other tasks' value, b of unbiased_baseline would be
+    0."""
     settings = dataclasses.replace(SETTINGS, tasks=3, inner_kl_coefficient=0.0)
     sampler = make_sampler(settings, threads=1)
     initial = sampler.policy.initial_parameters(generator(0, "initial")).astype(np.float32)
     tasks = sampler.environment.sample_tasks(generator(0, "tasks"), settings.tasks)
     entry, policy = CATALOGUE[name], sampler.policy
     batches, _ = adaptation_chain(
-        sampler, compiled_adaptation(policy, entry, settings), settings, initial, tasks, [0.1], ("rollout",),
-    )  # fmt: skip
+        sampler,
+        compiled_adaptation(policy, entry, settings),
+        settings,
+        initial,
+        tasks,
+        [0.1],
+        ("rollout",),
+    )
     found = outer_step(sampler, name, settings, initial, [batches])[1].gradient_norms[0]
 
     def outer_gradient(parameters, batch):
@@ -318,19 +334,31 @@ def test_tasks_one_by_one_make_the_meta_gradient_of_all_at_once(name):
 def test_shards_make_the_step_of_all_tasks_together(optimizer):
     """Two shards of two tasks against one of four, in float32; one shard alone steps elsewhere.
 
-    A linear policy: its Fisher matrix is so well conditioned that conjugate gradient does not magnify the rounding.
+    A linear policy: its Fisher matrix is so well conditioned that conjugate gradient does not
+      magnify the rounding.
     """
     settings = dataclasses.replace(
-        SETTINGS, tasks=4, hidden_sizes=(), estimator="lsf", outer_optimizer=optimizer, outer_epochs=1, inner_kl_coefficient=0.0,
-    )  # fmt: skip
+        SETTINGS,
+        tasks=4,
+        hidden_sizes=(),
+        estimator="lsf",
+        outer_optimizer=optimizer,
+        outer_epochs=1,
+        inner_kl_coefficient=0.0,
+    )
     sampler = make_sampler(settings, threads=1)
     initial = sampler.policy.initial_parameters(generator(0, "initial"))
     tasks = sampler.environment.sample_tasks(generator(0, "tasks"), settings.tasks)
     entry = CATALOGUE["lsf"]
     batches, _ = adaptation_chain(
-        sampler, compiled_adaptation(sampler.policy, entry, settings), settings,
-        initial.astype(np.float32), tasks, [0.1], ("rollout",),
-    )  # fmt: skip
+        sampler,
+        compiled_adaptation(sampler.policy, entry, settings),
+        settings,
+        initial.astype(np.float32),
+        tasks,
+        [0.1],
+        ("rollout",),
+    )
     halves = [
         [
             tf.nest.map_structure(lambda x, part=part: x[part] if x.shape.rank else x, each)
@@ -434,7 +462,8 @@ def test_a_run_that_never_moved_or_is_at_a_bound_says_so():
 
 
 def test_evaluation_reproduces_the_training_return(trained, tmp_path):
-    """At training's own parameters, tasks and stream the held-out code returns training's numbers, bit for bit."""
+    """At training's own parameters, tasks and stream the held-out code returns training's numbers,
+    bit for bit."""
     settings = dataclasses.replace(SETTINGS, iterations=1)
     train.train(settings, *paths(tmp_path))
     parameters, stored = load_policy(tmp_path / "run.npz")
@@ -442,9 +471,14 @@ def test_evaluation_reproduces_the_training_return(trained, tmp_path):
     sampler = make_sampler(stored, threads=2)
     tasks = sampler.environment.sample_tasks(generator(stored.seed, "tasks", 1), stored.tasks)
     _, rollouts = adaptation_chain(
-        sampler, compiled_adaptation(sampler.policy, CATALOGUE["lvc"], stored), stored, parameters, tasks,
-        [stored.inner_learning_rate], ("rollout", 1, 0),
-    )  # fmt: skip
+        sampler,
+        compiled_adaptation(sampler.policy, CATALOGUE["lvc"], stored),
+        stored,
+        parameters,
+        tasks,
+        [stored.inner_learning_rate],
+        ("rollout", 1, 0),
+    )
     frame = pd.read_parquet(trained / "run.parquet")
     curve = frame[frame["iteration"] == 1]["mean_return"].tolist()
     assert [float(rollout.returns.mean(axis=1).mean()) for rollout in rollouts] == curve
@@ -464,7 +498,8 @@ def test_evaluation_table(trained, tmp_path):
 
 
 def test_later_inner_steps_take_a_share_of_the_learning_rate(trained, tmp_path):
-    """The first inner step is untouched: returns after it are equal, and those after the second are not."""
+    """The first inner step is untouched: returns after it are equal, and those after the second are
+    not."""
     tables = []
     for scale in (1.0, 0.5):
         output = tmp_path / f"{scale}.parquet"
@@ -477,7 +512,8 @@ def test_later_inner_steps_take_a_share_of_the_learning_rate(trained, tmp_path):
 
 
 def test_paths_are_where_the_point_went(trained, tmp_path):
-    """A point's reward is minus the distance from its position to its goal: the paths' rewards are the returns."""
+    """A point's reward is minus the distance from its position to its goal: the paths' rewards are
+    the returns."""
     evaluate(trained / "run.npz", tmp_path / "e.parquet", 4, 2, 2, paths=tmp_path / "paths.parquet")
     paths = pd.read_parquet(tmp_path / "paths.parquet")
     assert paths["trajectory"].unique().tolist() == [0, 1]

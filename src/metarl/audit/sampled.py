@@ -86,9 +86,9 @@ def measures(
       counts: [B, R], see `metarl.results.statistics.resampled_counts`.
 
     Returns:
-      [B] for each of `columns.MEASURES`. squared_bias = ||E[g_hat - reference]||^2, which may be negative;
-      relative_bias, its root over ||E reference||; variance of g_hat with one outer batch =
-      inner_variance + outer_variance; relative_standard_deviation = variance^(1/2) / ||E g_hat||;
+      [B] for each of `columns.MEASURES`. squared_bias = ||E[g_hat - reference]||^2, which may be
+      negative; relative_bias, its root over ||E reference||; variance of g_hat with one outer batch
+      = inner_variance + outer_variance; relative_standard_deviation = variance^(1/2) / ||E g_hat||;
       cosine of E g_hat and E reference.
     """
     first, second = estimates

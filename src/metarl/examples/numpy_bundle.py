@@ -2,8 +2,8 @@
 
     python -m metarl.examples.numpy_bundle bundle.npz && metarl identify bundle.npz
 
-The gradient of the outer objective through the inner update is taken by complex steps, which are exact to rounding. Yours
-comes from your own code; what to copy is `bundle`.
+The gradient of the outer objective through the inner update is taken by complex steps, which are
+exact to rounding. Yours comes from your own code; what to copy is `bundle`.
 """
 
 import sys
@@ -61,7 +61,7 @@ def loss(theta, before, after):
 
 
 def gradient(function, theta):
-    """By complex steps: the imaginary part of f(theta + i h) is h f'(theta), without cancellation."""
+    """By complex steps: Im f(theta + i h) is h f'(theta), without cancellation."""
     step = 1e-30
     axes = np.eye(len(theta))
     return np.array([function(theta + 1j * step * axis).imag / step for axis in axes])

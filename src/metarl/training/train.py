@@ -135,8 +135,8 @@ def warnings_of(settings: TrainingSettings, rows: list[dict]) -> list[str]:
     warnings = []
     if settings.outer_optimizer == "trpo" and not any(row["step_accepted"] for row in rows):
         warnings.append(
-            "the line search rejected every step, theta has not moved: the surrogate never rose within"
-            " the trust region; raise tasks or trajectories, or change trust_region"
+            "the line search rejected every step, theta has not moved: the surrogate never rose"
+            " within the trust region; raise tasks or trajectories, or change trust_region"
         )
     coefficient = rows[-1]["inner_kl_coefficient"]
     factor = coefficient / (settings.inner_kl_coefficient or math.inf)
