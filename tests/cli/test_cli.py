@@ -22,6 +22,7 @@ TRAIN = (
     "--output new/run.parquet --policy new/run.npz --checkpoints new/checkpoints"
 )
 AUDIT = "audit exact --problem bandit --estimators lsf --sample-sizes 2 --output new/exact.parquet"
+BLACK_BOX = "audit exact --problem bandit --sample-sizes 2 --output new/exact.parquet"
 EVALUATE = "evaluate --policy run.npz --output new/evaluation.parquet"
 FIGURE = "figure adaptation --inputs evaluation.parquet --output new/adaptation"
 MONTE_CARLO = (
@@ -49,7 +50,7 @@ BAD_INPUT = {
     # flags that are missing, unknown, or without their value
     "train": "missing --output, --policy, --checkpoints, --environment, --estimator, --algo",
     "train --estimator lsf --bogus 3": "missing --output, --policy, --checkpoints, --environment, ",
-    "audit exact --problem bandit": "missing --output, --estimators, --sample-sizes; see metarl",
+    "audit exact --problem bandit": "missing --sample-sizes, --output; see metarl audit exact",
     "figure --inputs a --output b": "missing NAME; see metarl figure --help",
     "evaluate --output b": "missing --policy; see metarl evaluate --help",
     "claims": "missing --criteria, --output; see",
@@ -80,6 +81,14 @@ BAD_INPUT = {
     f"{AUDIT} --problem maze": "unknown problem 'maze'; choose one of bandit, chain",
     f"{AUDIT} --estimators lsf mam": "unknown estimator 'mam'; choose one of fomaml, maml",
     f"{AUDIT} --estimators": "no estimator given; give at least one",
+    f"{AUDIT} --gradient mine:g": "both --estimators and --gradient given; give one of them",
+    f"{AUDIT} --replicates 9": "--replicates given without --gradient; see metarl audit",
+    f"{BLACK_BOX} --gradient mine": "--gradient is 'mine'; give package.module:function",
+    f"{BLACK_BOX} --gradient mine:g": "mine:g cannot be imported (ModuleNotFoundError",
+    f"{BLACK_BOX} --gradient exits:g": "exits:g failed at exits.py:2 (SystemExit: 3); it is called",
+    f"{BLACK_BOX} --gradient exits:g --replicates 2": "replicates is 2; give an integer >= 3",
+    "audit replicates": "no dump given; give at least one",
+    "audit replicates text.txt": "text.txt cannot be read",
     f"{AUDIT} --sample-sizes 4 0": "sample size is 0; give an integer >= 1",
     f"{AUDIT} --sample-sizes two": "Error parsing --sample-sizes: Could not find valid parse",
     f"{AUDIT} --sample-sizes 1000000": "at most 5000000 can be enumerated, give a smaller one",
@@ -143,6 +152,9 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.txt").write_text("not a table\n")
+    (tmp_path / "exits.py").write_text("def g(parameters, inner, outer, rate):\n    exit(3)\n")
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     pd.DataFrame({"a": [1]}).to_parquet("other.parquet")
     write_bytes(pack_arrays({"numbers": np.ones(3)}, {}), "other.npz")
     settings = {"environment": "PointGoal", "estimator": "lsf", "algorithm": "label"}
@@ -306,6 +318,17 @@ def test_estimators_prints_the_catalogue(metarl, capsys):
         (line,) = [line for line in output.splitlines() if line.split()[0] == name]
         assert entry.formula in line
         assert entry.source in line
+
+
+def test_an_audit_prints_its_table(metarl, folder, capsys):
+    (folder / "own.py").write_text(
+        "def g(parameters, inner, outer, rate):\n    return parameters\n"
+    )
+    assert metarl(AUDIT) == 0
+    assert capsys.readouterr().out.startswith("lsf on bandit\n  N  bias")
+    assert metarl(f"{BLACK_BOX} --gradient own:g --replicates 9 --seed 1") == 0
+    assert capsys.readouterr().out.startswith("own:g on bandit\n  N  replicates  bias")
+    assert "bias_low" in pd.read_parquet("new/exact.parquet")
 
 
 def test_train_evaluate_and_draw(metarl, folder, capsys):

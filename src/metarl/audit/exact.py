@@ -19,12 +19,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from scipy.special import gammaln
 
 from metarl.adaptation import adapt
 from metarl.audit.problems import FiniteProblem, problem
 from metarl.audit.settings import ExactSettings
+from metarl.audit.text import text
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import inner_chain
@@ -184,6 +186,32 @@ class ExactAudit:
         Raises:
           InputError: an estimate is not finite.
         """
+        probabilities, truth, estimates = self.estimates(sample_size)
+        for entry, estimate in zip(self.entries, estimates, strict=True):
+            if not np.isfinite(estimate).all():
+                raise InputError(
+                    f"{entry.name} is not finite at N = {sample_size} on {self.problem.name}; "
+                    "its weights have a NaN or an infinity"
+                )
+        return [
+            {
+                "problem": self.problem.name,
+                "estimator": entry.name,
+                "sample_size": sample_size,
+                **measures(estimate, probabilities, truth),
+                "counterpart": entry.counterpart,
+            }
+            for entry, estimate in zip(self.entries, estimates, strict=True)
+        ]
+
+    def estimates(self, sample_size: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        """Every sample's probability [C], grad J_N [P], and g_hat [C, P] of every estimator.
+
+        Samples are in the order of `all_samples`.
+
+        Raises:
+          InputError: N < 1, or more samples than can be enumerated.
+        """
         counts, log_ways = all_samples(self.problem, sample_size)
         parts = list(zip(chunks(counts), chunks(log_ways, -np.inf), strict=True))
         known = [self.values(part, ways) for (part, _), (ways, _) in parts]
@@ -195,29 +223,27 @@ class ExactAudit:
             truth += self.estimand(part, ways).numpy()
             for collected, result in zip(gradients, self.gradients(part, mean_value), strict=True):
                 collected.append(result.numpy()[:size])
-        rows = []
-        for entry, collected in zip(self.entries, gradients, strict=True):
-            estimates = np.concatenate(collected)
-            if not np.isfinite(estimates).all():
-                raise InputError(
-                    f"{entry.name} is not finite at N = {sample_size} on {self.problem.name}; "
-                    "its weights have a NaN or an infinity"
-                )
-            mean = probabilities @ estimates
-            bias = np.linalg.norm(mean - truth)
-            rows.append(
-                {
-                    "problem": self.problem.name,
-                    "estimator": entry.name,
-                    "sample_size": sample_size,
-                    "bias": bias,
-                    "relative_bias": bias / np.linalg.norm(truth),
-                    "variance": probabilities @ np.square(estimates - mean).sum(axis=1),
-                    "gradient_norm": np.linalg.norm(truth),
-                    "counterpart": entry.counterpart,
-                }
-            )
-        return rows
+        return probabilities, truth, [np.concatenate(collected) for collected in gradients]
+
+
+def measures(
+    estimates: np.ndarray, probabilities: np.ndarray, truth: np.ndarray
+) -> dict[str, float]:
+    """Bias, relative bias, variance and ||grad J_N||.
+
+    Args:
+      estimates: g_hat of every sample, [C, P].
+      probabilities: of the samples, [C].
+      truth: grad J_N, [P].
+    """
+    mean = probabilities @ estimates
+    bias = np.linalg.norm(mean - truth)
+    return {
+        "bias": bias,
+        "relative_bias": bias / np.linalg.norm(truth),
+        "variance": probabilities @ np.square(estimates - mean).sum(axis=1),
+        "gradient_norm": np.linalg.norm(truth),
+    }
 
 
 def all_samples(finite: FiniteProblem, sample_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -282,3 +308,4 @@ def audit(settings: ExactSettings, output: Path) -> None:
         rows += exact.run(sample_size)
         progress.advance(f"{finite.name}, N = {sample_size}")
     write_table(columns.EXACT, rows, output)
+    print(text(pd.DataFrame(rows)))

@@ -31,11 +31,42 @@ class AuditSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExactSettings(AuditSettings):
-    """What an exact audit depends on."""
+class ExactSettings:
+    """What an exact audit depends on, of catalogue entries or of anyone's gradient functions."""
 
     problem: str
     """bandit, chain, windy, stopping or two_steps; or a random instance of one, such as chain-3."""
+    sample_sizes: tuple[int, ...]
+    """The inner sample sizes N."""
+    estimators: tuple[str, ...] = ()
+    """Names of `metarl estimators`."""
+    gradient: tuple[str, ...] = ()
+    """In place of estimators: anyone's functions package.module:function, in any framework, called
+    as gradient(parameters [S * A], inner, outer, inner_learning_rate) -> [S * A] with dicts of
+    NumPy arrays observations [N, T, S], actions [N, T, A], rewards and mask [N, T]; see
+    examples/."""
+    replicates: int | None = None
+    """With --gradient: this many random inner samples at each N, instead of all; a problem may then
+    also be random_mdp_1, random_mdp_2, ... The parquet file has intervals."""
+    seed: int = 0
+    """Seed of these samples."""
+
+    def __post_init__(self):
+        if self.gradient and self.estimators:
+            raise InputError("both --estimators and --gradient given; give one of them")
+        if not self.gradient and not self.estimators:
+            raise InputError("no estimator given; give at least one, or a --gradient of your own")
+        require_list("gradient" if self.gradient else "estimator", self.gradient or self.estimators)
+        require_list("sample size", self.sample_sizes, least=1)
+        require_seed(self.seed)
+        if self.replicates is None:
+            return
+        if not self.gradient:
+            raise InputError(
+                "--replicates given without --gradient; see metarl audit monte-carlo for estimators"
+            )
+        allowed = f"an integer >= {MINIMUM_REPLICATES}"
+        require(self.replicates >= MINIMUM_REPLICATES, "replicates", self.replicates, allowed)
 
 
 @dataclass(frozen=True, kw_only=True)

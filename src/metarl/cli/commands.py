@@ -98,7 +98,12 @@ class Exact(Command):
     """Parquet file: problem, estimator, sample_size, bias, variance, ..."""
 
     def run(self) -> None:
-        from metarl.audit.exact import audit
+        if self.settings.replicates is not None:
+            from metarl.audit.replicates import audit
+        elif self.settings.gradient:
+            from metarl.audit.black_box import audit
+        else:
+            from metarl.audit.exact import audit
 
         audit(self.settings, self.output)
 
@@ -141,6 +146,20 @@ class Mujoco(Command):
         from metarl.audit.mujoco import audit
 
         audit(self.settings, self.checkpoints, self.output, self.threads)
+
+
+@dataclass(frozen=True)
+class Replicates(Command):
+    """Variance, and bias against a reference, of gradients dumped from any code base."""
+
+    dumps: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DUMP.npz...")]
+    """Files (.npz) of `gradients` [R, P], independent ones of one setting, and optionally
+    `reference` [P], the gradient that they should have as their mean."""
+
+    def run(self) -> None:
+        from metarl.audit.replicates import audit_dumps
+
+        audit_dumps(self.dumps)
 
 
 @dataclass(frozen=True)
@@ -346,6 +365,7 @@ COMMANDS: dict[str, type[Command]] = {
     "audit exact": Exact,
     "audit monte-carlo": MonteCarlo,
     "audit mujoco": Mujoco,
+    "audit replicates": Replicates,
     "convergence": Convergence,
     "train": Train,
     "evaluate": Evaluate,

@@ -1,0 +1,66 @@
+"""An audit of a finite problem as text: a line a sample size, and the slopes in N."""
+
+import pandas as pd
+
+from metarl.results.rates import fit
+
+COLUMNS = {
+    "file": "file",
+    "sample_size": "N",
+    "replicates": "replicates",
+    "bias": "bias",
+    "relative_bias": "relative bias",
+    "variance": "variance",
+    "outer_variance": "outer variance",
+    "cosine": "cosine",
+    "nearest": "nearest catalogue entry (relative difference)",
+}
+NO_BIAS = 1e-9  # relative; what is left of an unbiased estimate is rounding
+
+
+def text(table: pd.DataFrame) -> str:
+    """The table of an audit, with every estimator's slopes over the last octaves of N.
+
+    Args:
+      table: problem, estimator, and those of COLUMNS that there are; a column with ends `_low` and
+        `_high` is written with its interval.
+    """
+    lines = []
+    for (problem, estimator), rows in table.groupby(["problem", "estimator"], sort=False):
+        lines.append(f"{estimator} on {problem}")
+        lines += [f"  {line}" for line in aligned(rows.sort_values("sample_size"))]
+        lines.append(f"  {slopes(rows)}")
+    return "\n".join(lines)
+
+
+def aligned(rows: pd.DataFrame) -> list[str]:
+    """A head and the rows, in columns of one width each."""
+    columns = [name for name in COLUMNS if name in rows]
+    lines = [[COLUMNS[name] for name in columns]]
+    lines += [[written_out(row, name) for name in columns] for _, row in rows.iterrows()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+
+
+def written_out(row: pd.Series, name: str) -> str:
+    """One cell, with its interval if it has one."""
+    value = row[name]
+    if not isinstance(value, float):
+        return str(value)
+    if f"{name}_low" in row:
+        return f"{value:.3g} [{row[f'{name}_low']:.2g}, {row[f'{name}_high']:.2g}]"
+    return f"{value:.4g}"
+
+
+def slopes(rows: pd.DataFrame) -> str:
+    """What bias and variance behave like in N, and where that was fitted."""
+    bias, variance = (fit(rows["sample_size"], rows[name]) for name in ("bias", "variance"))
+    if variance.points < 2:
+        return "slopes: give at least two sample sizes"
+    unbiased = (rows["relative_bias"] < NO_BIAS).all()
+    order = "none: unbiased" if unbiased else f"N^{bias.slope:+.2f}"
+    where = f"over N = {variance.first} to {variance.last}"
+    return f"slopes {where}: bias {order}, variance N^{variance.slope:+.2f}"

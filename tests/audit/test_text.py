@@ -1,0 +1,55 @@
+"""The table that an audit prints."""
+
+import pandas as pd
+
+from metarl.audit.text import aligned, text
+
+KEYS = {"problem": "chain", "estimator": "lsf"}
+
+
+def test_rows_and_slopes():
+    """Literal: a bias of 1/N and a variance of 1/N^2."""
+    rows = [
+        KEYS | {"sample_size": n, "bias": 1 / n, "relative_bias": 2 / n, "variance": n**-2.0}
+        for n in (8, 4)
+    ]
+    assert text(pd.DataFrame(rows)).splitlines() == [
+        "lsf on chain",
+        "  N  bias   relative bias  variance",
+        "  4  0.25   0.5            0.0625",
+        "  8  0.125  0.25           0.01562",
+        "  slopes over N = 4 to 8: bias N^-1.00, variance N^-2.00",
+    ]
+
+
+def test_an_unbiased_estimator_has_no_slope_of_rounding():
+    rows = [
+        KEYS | {"sample_size": n, "bias": 1e-15 * n, "relative_bias": 1e-15, "variance": float(n)}
+        for n in (4, 8)
+    ]
+    *_, last = text(pd.DataFrame(rows)).splitlines()
+    assert last == "  slopes over N = 4 to 8: bias none: unbiased, variance N^+1.00"
+
+
+def test_a_single_sample_size_has_no_slope():
+    row = KEYS | {"sample_size": 4, "bias": 1.0, "relative_bias": 1.0, "variance": 1.0}
+    *_, last = text(pd.DataFrame([row])).splitlines()
+    assert last == "  slopes: give at least two sample sizes"
+
+
+def test_intervals_stand_beside_their_estimates():
+    row = {"replicates": 9, "variance": 0.5, "variance_low": 0.25, "variance_high": 1.0}
+    assert aligned(pd.DataFrame([row])) == [
+        "replicates  variance",
+        "9           0.5 [0.25, 1]",
+    ]
+
+
+def test_estimators_keep_the_order_of_the_table():
+    rows = [
+        {"problem": "chain", "estimator": name, "sample_size": 4}
+        | dict.fromkeys(("bias", "relative_bias", "variance"), 1.0)
+        for name in ("unbiased", "lsf")
+    ]
+    heads = [line for line in text(pd.DataFrame(rows)).splitlines() if " on chain" in line]
+    assert heads == ["unbiased on chain", "lsf on chain"]
