@@ -36,6 +36,7 @@ container: "docker://python:3.11"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/figures.smk"
 
 
 # The tables stand beside the figures so that they are made anew where they are absent, though the
@@ -56,6 +57,5 @@ rule all:
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/figures.smk"
 include: "workflow/rules/published.smk"
 include: "workflow/rules/claims.smk"

@@ -15,6 +15,7 @@ from metarl.convergence import Experiment, choose_step_size, converge
 from metarl.errors import InputError
 from metarl.estimators import estimator
 from metarl.randomness import generator
+from metarl.results import columns
 
 RIDGE = 0.1
 
@@ -167,7 +168,7 @@ def test_same_seed_same_bytes_and_columns(tmp_path):
         converge(settings(), tmp_path / f"{name}.parquet")
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     table = pd.read_parquet(tmp_path / "a.parquet")
-    assert tuple(table.columns) == convergence.COLUMNS
+    assert list(table.columns) == columns.CONVERGENCE.names
     assert len(table) == 2 * 2 * 3 * len(convergence.evaluated_iterations(4))
     starts = table.loc[table["iteration"] == 0].groupby("sample_size")["squared_gradient_norm"]
     assert (starts.nunique() == 1).all()

@@ -8,27 +8,25 @@ import pytest
 
 from metarl.errors import InputError
 from metarl.published import archive
-from metarl.results import tables
+from metarl.results import columns, tables
 from metarl.storage import pack_arrays, write_bytes
 
 RUN = {"algorithm": "maml_trpo", "environment": "PointGoal_finn2017", "estimator": "maml"}
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path, complete):
     """Two seeds' files: seed s returns 10 k + s after inner step k; 1800 s and 5400 s of
     processor."""
     files = {"evaluations": [], "curves": [], "policies": [], "benchmarks": []}
     for seed in range(2):
         names = {kind: tmp_path / f"{kind}_{seed}" for kind in files}
         steps = pd.DataFrame({"inner_step": [0, 1, 2], "task": 0})
-        steps.assign(**RUN, seed=seed, mean_return=10.0 * steps["inner_step"] + seed).to_parquet(
-            names["evaluations"]
-        )
+        steps = steps.assign(**RUN, seed=seed, mean_return=10.0 * steps["inner_step"] + seed)
+        complete(columns.EVALUATION, steps).to_parquet(names["evaluations"])
         curve = pd.DataFrame({"iteration": [0, 0], "inner_step": [0, 1], "mean_return": -1.0})
-        curve.assign(**RUN, seed=seed, sample_size=20, environment_steps=100, kl=0.01).to_parquet(
-            names["curves"]
-        )
+        curve = curve.assign(**RUN, seed=seed, kl=0.01)
+        complete(columns.TRAINING, curve).to_parquet(names["curves"])
         write_bytes(
             pack_arrays({"parameters": np.zeros(2)}, RUN | {"seed": seed}), names["policies"]
         )
@@ -36,7 +34,8 @@ def files(tmp_path):
         for kind, path in names.items():
             files[kind].append(path)
     first = {"seed": 0, "task": 0, "inner_step": 0, "trajectory": 0, "step": 1, "x": 0.5}
-    pd.DataFrame([RUN | first]).to_parquet(tmp_path / "paths")
+    path = complete(columns.paths(task_size=1, position_size=1), pd.DataFrame([RUN | first]))
+    path.to_parquet(tmp_path / "paths")
     published = {"published_returns": (1.0, 2.0, 3.0), "published_deviations": (0.1, 0.1, 0.2)}
     return files | published | {"paths": tmp_path / "paths", "source": "a paper"}
 
@@ -44,12 +43,12 @@ def files(tmp_path):
 def test_keeps_returns_curves_paths_and_where_they_came_from(files, tmp_path):
     archive(**files, output=tmp_path / "kept")
     stem = tmp_path / "kept" / RUN["environment"]
-    returns = tables.read(tables.PUBLISHED, [f"{stem}_returns.parquet"])
+    returns = tables.read(columns.PUBLISHED, [f"{stem}_returns.parquet"])
     step = returns["inner_step"]
     np.testing.assert_array_equal(returns["mean_return"], 10.0 * step + returns["seed"])
     np.testing.assert_array_equal(returns["published_return"], 1.0 + step)
     np.testing.assert_array_equal(returns["published_deviation"], np.where(step == 2, 0.2, 0.1))
-    assert len(tables.read(tables.TRAINING, [f"{stem}_curves.parquet"])) == 4
+    assert len(tables.read(columns.TRAINING, [f"{stem}_curves.parquet"])) == 4
     assert (pd.read_parquet(f"{stem}_curves.parquet")["kl"] == 0.01).all()  # not only what is drawn
     assert pd.read_parquet(f"{stem}_paths.parquet")["x"].tolist() == [0.5]
     described = json.loads((tmp_path / "kept" / f"{RUN['environment']}.json").read_text())

@@ -15,6 +15,7 @@ from metarl.audit.settings import ExactSettings
 from metarl.errors import InputError
 from metarl.estimators import CATALOGUE, Estimator
 from metarl.estimators.catalogue import lsf
+from metarl.results import columns
 from metarl.results.rates import fit
 
 SAMPLE_SIZES = {
@@ -53,8 +54,7 @@ def slope(frame: pd.DataFrame, column: str) -> float:
 
 
 def test_columns_and_rows(table):
-    keys, measures = ["problem", "estimator", "sample_size"], ["bias", "relative_bias", "variance"]
-    assert list(table.columns) == [*keys, *measures, "gradient_norm"]
+    assert list(table.columns) == columns.EXACT.names
     assert len(table) == sum(map(len, SAMPLE_SIZES.values())) * len(CATALOGUE)
     assert np.isfinite(table.select_dtypes("number").to_numpy()).all()
 

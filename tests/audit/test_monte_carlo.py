@@ -18,6 +18,7 @@ from metarl.audit.settings import MonteCarloSettings
 from metarl.errors import InputError, RunError
 from metarl.estimators import estimator, meta_gradient
 from metarl.randomness import generator
+from metarl.results.statistics import percentile_interval, resampled_counts
 
 NAMES = ("leave_one_out", "unbiased_baseline", "lsf", "maml")
 LARGE_SIZE = 4096  # replicates of the small process
@@ -226,16 +227,16 @@ def test_unbiased_estimates_agree_and_biased_ones_do_not(small_sample):
     catch a bias of a fifth of maml's.
     """
     *_, gradients = small_sample
-    counts = sampled.resampled_counts(np.random.default_rng(0), LARGE_SIZE)
+    counts = resampled_counts(np.random.default_rng(0), LARGE_SIZE, sampled.RESAMPLES)
 
     def bias(name: str) -> np.ndarray:
         measures = sampled.measures(gradients[name], gradients["leave_one_out"], counts)
         return measures["squared_bias"]
 
-    low, high = sampled.interval(bias("unbiased_baseline")[1:], 0.95)
+    low, high = percentile_interval(bias("unbiased_baseline")[1:], 0.95)
     assert low < 0 < high < (bias("maml")[0] ** 0.5 / 5) ** 2
     for name in ("lsf", "maml"):
-        assert sampled.interval(bias(name)[1:], 0.95)[0] > 0
+        assert percentile_interval(bias(name)[1:], 0.95)[0] > 0
 
 
 def test_inner_variance_is_that_with_an_exact_outer_gradient(small_sample):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from metarl.advantages import trajectories
-from metarl.audit import mujoco, sampled
+from metarl.audit import mujoco
 from metarl.audit.mujoco import Audit, Point, audit, auditable, audited_point
 from metarl.audit.settings import MujocoSettings
 from metarl.errors import InputError
@@ -16,6 +16,7 @@ from metarl.estimators import estimator, meta_gradient
 from metarl.objectives import clipped_gradient
 from metarl.policy_files import load_policy
 from metarl.randomness import generator
+from metarl.results import columns
 from metarl.rollouts import make_sampler
 from metarl.settings import AdvantageSettings, TrainingSettings
 from metarl.storage import pack_arrays, write_bytes
@@ -152,7 +153,7 @@ def test_same_seed_same_bytes_whatever_the_threads(policy, tmp_path):
         audit(given, folder, output, threads)
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
     table = pd.read_parquet(tmp_path / "1.parquet")
-    assert tuple(table.columns) == sampled.COLUMNS
+    assert list(table.columns) == columns.SAMPLED.names
     assert list(table["sample_size"]) == [2] * 2 + [3] * 2
     assert set(table["problem"]) == {"HalfCheetahDir, trained policy"}
     assert set(table["level"]) == {"mujoco"} and set(table["confidence"]) == {0.9}

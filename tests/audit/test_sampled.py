@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from metarl.audit import sampled
-from metarl.audit.sampled import MEASURES, measures, product_of_means, summarize
+from metarl.audit.sampled import measures, product_of_means, summarize
+from metarl.results import columns
+from metarl.results.statistics import percentile_interval, resampled_counts
 
 ONCE = np.ones((1, 3))
+MEASURES = [column.name for column in columns.MEASURES]
 
 
 @pytest.fixture
@@ -128,19 +131,18 @@ def test_gaussian_vectors(draw):
         (0.3, {"squared_bias": 0.9, "variance": 3.4, "inner_variance": 2.5, "outer_variance": 0.9}),
     ],
 )
-def test_intervals_cover(draw, monkeypatch, mean, truth):
+def test_intervals_cover(draw, mean, truth):
     """95 % intervals over 300 data sets of 64 replicates; at a squared mean of 0 they cover more.
 
     The bounds are 3.5 standard deviations around 0.94, what percentile intervals reach here:
     false-fail rate below 1e-3 each. They would catch intervals that are a quarter too short.
     """
-    monkeypatch.setattr(sampled, "RESAMPLES", 400)
     hits, reference = dict.fromkeys(truth, 0), np.zeros((2, 64, 10))
     for _ in range(300):
-        counts = sampled.resampled_counts(draw, 64)
+        counts = resampled_counts(draw, 64, 400)
         measured = measures(gaussian(draw, mean, 0.5, 0.3), reference, counts)
         for name, expected in truth.items():
-            low, high = sampled.interval(measured[name][1:], 0.95)
+            low, high = percentile_interval(measured[name][1:], 0.95)
             hits[name] += low <= expected <= high
     for covered in hits.values():
         assert 0.89 < covered / 300 < (0.985 if mean else 1.01)
@@ -150,7 +152,7 @@ def test_summary(draw):
     reference = 2.0 + draw.normal(size=(2, 8, 3))
     given = {"leave_one_out": reference, "lsf": 2 * reference, "far": reference + 1.0}
     summary = summarize(given, np.random.default_rng(1), 0.95)
-    assert list(summary["far"]) == list(sampled.STATISTICS)
+    assert set(summary["far"]) < set(columns.SAMPLED.names)
     for name in ("squared_bias", "relative_bias", "cosine"):
         assert np.isnan(summary["leave_one_out"][name])
     far = summary["far"]
@@ -198,13 +200,26 @@ def test_a_mean_of_unknown_sign_gives_no_ratio(draw):
 
 def test_what_rests_on_degenerate_weights_is_masked(draw, capsys):
     gradients = {name: 2.0 + draw.normal(size=(2, 8, 3)) for name in ("leave_one_out", "lsf")}
-    keys = dict(zip(sampled.KEYS, ("level", "place", "", 4, 8, 40), strict=True))
+    keys = {"level": "level", "problem": "place", "sample_size": 4}
+    keys |= {"replicates": 8, "outer_sample_size": 40}
     for size, masked in ((4.0, False), (3.9, True)):
-        row = sampled.rows(keys, ["lsf"], gradients, size, np.random.default_rng(0), 0.95)[0]
-        assert list(row) == list(sampled.COLUMNS)
+        row = sampled.rows(keys, ["lsf"], gradients, size, np.random.default_rng(0))[0]
+        assert set(row) == set(columns.SAMPLED.names) and row["confidence"] == 0.95
         assert (
             np.isnan([row["relative_bias"], row["cosine_low"], row["gradient_norm"]]).all()
             == masked
         )
         assert np.isfinite([row["variance"], row["inner_variance_high"]]).all()
         assert ("at N = 4 on place" in capsys.readouterr().err) == masked
+
+
+def test_less_confidence_gives_shorter_intervals(draw):
+    gradients = {name: 2.0 + draw.normal(size=(2, 8, 3)) for name in ("leave_one_out", "lsf")}
+    wide, narrow = (
+        summarize(gradients, np.random.default_rng(1), confidence)["lsf"]
+        for confidence in (0.95, 0.5)
+    )
+    for name in ("variance", "squared_bias"):
+        assert narrow[name] == wide[name]
+        assert wide[f"{name}_low"] < narrow[f"{name}_low"] < narrow[f"{name}_high"]
+        assert narrow[f"{name}_high"] < wide[f"{name}_high"]

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metarl import claims, figures
+from metarl import figures
+from metarl.claims import criteria
 from metarl.cli import commands, parse
 from metarl.errors import InputError
 from metarl.storage import pack_arrays, write_bytes
@@ -38,7 +39,7 @@ CONVERGENCE = (
     "--output new/convergence.parquet"
 )
 CLAIMS = "claims --output new/claims --criteria"
-CRITERIA = json.dumps(dict.fromkeys(claims.CRITERIA, 0.5))
+CRITERIA = json.dumps(dict.fromkeys(criteria.NAMES, 0.5))
 BENCH = "bench --output new/bench.json"
 
 BAD_INPUT = {
@@ -122,7 +123,7 @@ BAD_INPUT = {
     f"{CLAIMS} '{{'": "--criteria is not JSON",
     f"{CLAIMS} 3": "--criteria is 3; give an object of numbers",
     f"{CLAIMS} '{{}}'": "criterion baseline_variance_slope_max is missing: give exactly confidence",
-    f"{CLAIMS} '{CRITERIA}' --audit text.txt": "text.txt: not a parquet file",
+    f"{CLAIMS} '{CRITERIA}' --exact text.txt": "text.txt: not a parquet file",
     f"{CLAIMS} '{CRITERIA}' --output text.txt": "cannot write 'text.txt/claims.json' (",
     f"{BENCH} --threads 0": "threads is 0; it must be a positive integer",
 }

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from metarl.figures import NAMES
+from metarl.figures import FIGURES as DRAWINGS
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "archive", "config", "profiles", "src", "workflow")
 SMOKE = ("--configfile", "config/smoke.yaml")
 FIGURES = sorted(
     [
-        *(f"{name}.{suffix}" for name in NAMES for suffix in ("png", "svg")),
-        *(f"{name}.md" for name in ("claims", "estimator_matrix", "published_code")),
+        *(f"{drawing.name}.{suffix}" for drawing in DRAWINGS for suffix in drawing.formats),
+        "claims.md",
         "claims.json",
     ]
 )
@@ -35,7 +35,7 @@ RETURNS = {
     "draw_adaptation": 1,
     "judge_claims": 1,
 }
-DRAWN = {f"draw_{name}": 1 for name in NAMES}
+DRAWN = {f"draw_{drawing.name}": 1 for drawing in DRAWINGS}
 STUB = """#!/usr/bin/env bash
 command=$1
 name=$2

@@ -80,11 +80,11 @@ TABLES = {  # by the kind that metarl.figures names
     "training": TRAINING_TABLES,
     "studied": STUDIED_TABLES,
     "evaluation": EVALUATION_TABLES,
-    "archived returns": ARCHIVED_RETURNS,
-    "archived points": ARCHIVED_PATHS["point_paths"],
-    "archived torsos": ARCHIVED_PATHS["torso_positions"],
+    "archived_returns": ARCHIVED_RETURNS,
+    **ARCHIVED_PATHS,
 }
-DRAWN = [figure for figure in figures.FIGURES if any(TABLES[kind] for kind in figure.inputs)]
+# a figure of tables that a scale does not have is not drawn
+DRAWN = [figure for figure in figures.FIGURES if all(TABLES[kind] for kind in figure.inputs)]
 
 
 wildcard_constraints:

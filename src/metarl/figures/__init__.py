@@ -23,6 +23,7 @@ class Drawing:
     Attributes:
       name: of the figure, its module and its caption.
       inputs: kinds of tables that it shows; workflow/rules/figures.smk says which files these are.
+        Archived paths are of the kind of the figure that the configuration gives them.
       category, label: where the report lists it, and as what.
       intervals: whether it shows intervals, so depends on a confidence.
       table: whether it has a table in Markdown beside the picture.
@@ -61,13 +62,13 @@ FIGURES = (
     ),
     Drawing(
         "published_returns",
-        ("archived returns",),
+        ("archived_returns",),
         "Published numbers",
         "Returns beside published ones",
     ),
-    Drawing("point_paths", ("archived points",), "Published numbers", "Paths of the point"),
+    Drawing("point_paths", ("point_paths",), "Published numbers", "Paths of the point"),
     Drawing(
-        "torso_positions", ("archived torsos",), "Published numbers", "How far the cheetahs run"
+        "torso_positions", ("torso_positions",), "Published numbers", "How far the cheetahs run"
     ),
 )
 NAMES = tuple(figure.name for figure in FIGURES)

@@ -1,5 +1,4 @@
-"""Which estimator for which budget: the error of a meta-gradient made of a fixed number of
-trajectories, against N.
+"""Which estimator for which budget: the error of a fixed number of trajectories, against N.
 
 A budget of B inner trajectories buys B / N tasks. The mean over them has the squared error bias^2 +
 variance / (B / N): with few trajectories in all the variance rules and the least noisy estimate is

@@ -1,5 +1,4 @@
-"""Plain SGD with the exact gradient norm along the way: curves at two N, and iterations needed
-against N.
+"""Convergence of plain SGD: curves of the exact gradient norm, and iterations needed against N.
 
 A row a problem. The left panels show the mean over seeds of ||grad F(theta_k)||^2 over its first
 value and a bootstrap interval, at the smallest and the largest N, each estimator with its chosen

@@ -1,5 +1,4 @@
-"""What each practical estimator keeps of LSF: its score weights as a matrix, and how far it is from
-LSF in numbers.
+"""What practical estimators keep of LSF: score weights as matrices, and the distance in numbers.
 
 LSF weighs the score of step t with A_t' d_t' of every step t' of the trajectory. A cell (t, t') is
 dark where an estimator has that term; half dark where it has it with A_t in the place of A_t', the

@@ -1,5 +1,4 @@
-"""What published code estimates, beside what its paper describes, at the inner sample size of
-published runs.
+"""What published code estimates, beside what its paper describes, at the N of published runs.
 
 For each problem, relative bias and variance at N = SAMPLE_SIZE: a full mark for an entry of the
 catalogue, a hollow one for what a code base computes in its place; numbers at the marks are slopes

@@ -1,5 +1,4 @@
-"""Held-out return against the number of inner steps, measured beside published, one panel an
-environment.
+"""Held-out returns beside published ones, against inner steps, one panel an environment.
 
 A black point is the published mean over held-out tasks, its bar the published standard deviation
 over tasks. A coloured point is a seed's mean over as many tasks, its bar the standard deviation

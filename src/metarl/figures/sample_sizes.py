@@ -1,5 +1,4 @@
-"""Final post-adaptation return against the inner sample size N, at the same environment steps in
-all.
+"""Final post-adaptation return against the inner sample size N, at equal environment steps.
 
 Final: the mean over the last fifth of the iterations, as in the claims; a return that is not finite
 counts as the worst of the figure. Markers are means over seeds, bars bootstrap intervals over seeds

@@ -1,12 +1,11 @@
-"""Sampled audits: relative bias and inner variance against N with intervals over replicates, a row
-a problem.
+"""Sampled audits: relative bias and inner variance against N, with intervals, a row a problem.
 
 Of the Monte Carlo audit the first random process stands for all; the others are in the tables. The
 reference of the bias is leave_one_out on the same samples, so it has no line there, and none is
-drawn where its importance weights have
-degenerated: such a panel says so. A relative bias that the audit cannot tell from 0 has an interval
-down to the panel's bottom. The dotted line is the outer variance of lsf, that of the outer batch,
-which no number of inner samples lowers.
+drawn where its importance weights have degenerated: such a panel says so. Intervals are over
+replicates; a relative bias that the audit cannot tell from 0 has one down to the panel's bottom.
+The dotted line is the outer variance of lsf, that of the outer batch, which no number of inner
+samples lowers.
 """
 
 from collections.abc import Sequence

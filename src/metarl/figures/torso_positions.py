@@ -1,7 +1,6 @@
-"""How far the cheetahs run: the torso's position over time, a line a held-out task, before and
-after adaptation.
+"""How far the cheetahs run: the torso's position over time, before and after adaptation.
 
-A row an environment, a column a number of inner steps; one trajectory a task, its colour the task:
+A row an environment, a column a number of inner steps; a line a held-out task, its colour the task:
 the direction or the goal velocity.
 """
 
