@@ -53,7 +53,8 @@ def compare(path: Path, bundle: Bundle, tolerance: float) -> dict:
       (names; several
       where they agree on this data); by entry, in the order of the residual after scale,
       differences, residuals, scales and cosines; terms (coefficients of the decomposition),
-      terms_residual, collinear (sentences), and hints, where nothing matches.
+      terms_residual, collinear (sentences), and hints, where neither an entry nor the sum of the
+      terms is the gradient.
     """
     if bundle.dtype == "float32":
         tolerance = max(tolerance, FLOAT32_TOLERANCE)
@@ -67,7 +68,10 @@ def compare(path: Path, bundle: Bundle, tolerance: float) -> dict:
     bundle = best.reading.bundle
     nearest = CATALOGUE[next(iter(best.differences))]
     decomposition = decompose(bundle.gradient, terms(bundle, nearest), bundle.dtype)
-    hints = [] if matched else find_hints(bundle, best.residuals, best.scales, tolerance)
+    off_scale = min(best.residuals.values()) > tolerance
+    # a sum of the terms that is no entry (an entropy bonus, a mixture) needs no other explanation
+    explained = matched or (off_scale and decomposition.residual <= tolerance)
+    hints = [] if explained else find_hints(bundle, best.residuals, best.scales, tolerance)
     return {
         "file": str(path),
         "dtype": bundle.dtype,

@@ -114,6 +114,8 @@ def _next(result: Mapping) -> str:
         )
     if any(hint["residual"] <= result["tolerance"] for hint in result["hints"]):
         return "mend what is named above, in the code or in the bundle, and identify it again"
+    if result["terms_residual"] <= result["tolerance"]:
+        return "the sum above is the gradient; a plug-in with these weights can be audited (README)"
     return (
         "read the sum above for what is in the gradient; dump float64 and the exact batches; of "
         "other networks dump scores (README)"
