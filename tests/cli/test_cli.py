@@ -432,3 +432,20 @@ def test_every_flag_reaches_the_settings_of_an_audit(name):
     command = parse.parse(name, words(settings | paths))
     assert vars(command.settings) == settings
     assert {key: str(getattr(command, key)) for key in paths} == paths
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "message"),
+    [
+        ("| true", 1, "the output was cut off (Broken pipe)"),
+        ("> /dev/full", 1, "the output was cut off (No space left on device)"),
+        (">&-", 2, "standard output is closed"),
+    ],
+)
+def test_output_that_cannot_be_written_is_one_line(redirection, status, message):
+    """In a shell, since the output's end is a matter of the process; --help needs no TensorFlow."""
+    reader = "sleep 0.2; " if redirection.startswith("|") else ""
+    command = f"{{ {reader}{sys.executable} -m metarl --help; echo $? >&2; }} {redirection}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    line, given = done.stderr.splitlines()
+    assert line.startswith(f"metarl: {message}") and int(given) == status

@@ -89,7 +89,26 @@ def main() -> None:
 
     Bad input: one line on stderr and exit status 2. A failed run: one line and status 1.
     """
-    arguments = sys.argv[1:]
+    try:
+        if sys.stdout is None:
+            raise InputError("standard output is closed; give it a place, /dev/null will do")
+        run(sys.argv[1:])
+        sys.stdout.flush()
+    except InputError as error:
+        sys.exit(stop(error, 2))
+    except RunError as error:
+        sys.exit(stop(error, 1))
+    except KeyboardInterrupt:
+        sys.exit(stop("interrupted; what was written stays valid, run again to go on", 130))
+    except OSError as error:
+        if error.filename is not None:  # a file's, not that of standard output
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left of it
+        sys.exit(stop(f"the output was cut off ({error.strerror}); write it to a file", 1))
+
+
+def run(arguments: list[str]) -> None:
+    """Runs the command that the arguments name."""
     if arguments in (["--help"], ["-h"]):
         print(usage())
         return
@@ -100,18 +119,11 @@ def main() -> None:
     # Always as many TensorFlow threads as a run has shards, whatever --threads says: the same bits
     # on any machine.
     os.environ["TF_NUM_INTRAOP_THREADS"], os.environ["TF_NUM_INTEROP_THREADS"] = "2", "1"
-    try:
-        name, rest = split_command(arguments)
-        command = parse(name, rest)
-        if command.needs_tensorflow:
-            load_tensorflow()
-        command.run()
-    except InputError as error:
-        sys.exit(stop(error, 2))
-    except RunError as error:
-        sys.exit(stop(error, 1))
-    except KeyboardInterrupt:
-        sys.exit(stop("interrupted; what was written stays valid, run again to go on", 130))
+    name, rest = split_command(arguments)
+    command = parse(name, rest)
+    if command.needs_tensorflow:
+        load_tensorflow()
+    command.run()
 
 
 def stop(message: object, status: int) -> int:
