@@ -127,7 +127,7 @@ def _compute(bundles: Sequence[Bundle], group: Sequence[Estimator]) -> np.ndarra
         inner_penalty=inner_penalty if first.kl_coefficient else None,
     )
     gradients = gradients.numpy().reshape(copies, len(bundles), tasks, -1)
-    if first.inner_jacobian_vector is not None and group[0].weights is not None:
+    if first.inner_jacobian_vector is not None and group[0].inner_jacobian:
         gradients += np.stack([bundle.inner_jacobian_vector for bundle in bundles])
     return gradients.mean(axis=2)[..., : len(first.gradient)]
 
