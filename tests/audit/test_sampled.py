@@ -172,7 +172,8 @@ def test_summary(draw):
 def test_the_confidence_is_that_of_the_intervals_and_stands_in_the_rows(draw):
     """A narrower interval lies inside; nothing else changes."""
     gradients = {name: 2.0 + draw.normal(size=(2, 8, 3)) for name in ("leave_one_out", "lsf")}
-    keys = dict(zip(sampled.KEYS, ("level", "place", "", 4, 8, 40), strict=True))
+    keys = {"level": "level", "problem": "place", "sample_size": 4}
+    keys |= {"replicates": 8, "outer_sample_size": 40}
     wide, narrow = (
         sampled.rows(keys, ["lsf"], gradients, 40.0, np.random.default_rng(0), confidence)[0]
         for confidence in (0.95, 0.5)
@@ -203,7 +204,7 @@ def test_what_rests_on_degenerate_weights_is_masked(draw, capsys):
     keys = {"level": "level", "problem": "place", "sample_size": 4}
     keys |= {"replicates": 8, "outer_sample_size": 40}
     for size, masked in ((4.0, False), (3.9, True)):
-        row = sampled.rows(keys, ["lsf"], gradients, size, np.random.default_rng(0))[0]
+        row = sampled.rows(keys, ["lsf"], gradients, size, np.random.default_rng(0), 0.95)[0]
         assert set(row) == set(columns.SAMPLED.names) and row["confidence"] == 0.95
         assert (
             np.isnan([row["relative_bias"], row["cosine_low"], row["gradient_norm"]]).all()

@@ -99,6 +99,7 @@ class Task:
         self.total_steps = sum(
             n * length for n, length in zip(self.count, self.length, strict=True)
         )
+        self.averaging = averaging
         self.divisor = batch.sample_size if averaging == "trajectories" else self.total_steps
         self.c = LEARNING_RATE / self.divisor
         self.behaviour = batch.behaviour[task]
@@ -130,8 +131,8 @@ class Task:
             self.r *= self.total_steps / (self.size * self.horizon)
 
     def weigh_outer(self, name: str) -> None:
-        """The same for the outer loss, where `name` has one of its own."""
-        for i in self.rows:
+        """The same for the outer loss, where `name` has one of its own: of a mean over steps."""
+        for i in self.rows if self.averaging == "steps" else ():
             if name == "promp_dice_as_coded":
                 self.A[i] *= self.total_steps / (self.size * self.horizon)
             elif name == "pytorch_maml_rl_as_coded":

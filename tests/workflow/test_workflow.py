@@ -131,7 +131,7 @@ def finished(tmp_path_factory) -> Path:
 def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems, sampled):
     arguments = () if scale == "config" else ("--configfile", f"config/{scale}.yaml")
     assert planned(fresh, *arguments) == {
-        "audit": problems,
+        "audit_exact": problems,
         **dict(zip(("audit_monte_carlo", "audit_mujoco", "converge"), sampled, strict=True)),
         "train": runs,
         "train_study": study,
@@ -242,7 +242,7 @@ def test_a_second_call_does_nothing(finished):
         (
             "audit/exact.py",
             {
-                "audit": 3,
+                "audit_exact": 3,
                 "converge": 1,
                 "draw_exact_audit": 1,
                 "draw_published_code": 1,
@@ -303,7 +303,7 @@ def test_a_setting_reruns_its_environment_alone(finished):
     with rewritten(config, config.read_text().replace(f"{rate}0.5", f"{rate}0.25")):
         plan = planned(finished, *SMOKE)
     assert (plan["train"], plan["train_study"], plan["evaluate"]) == (3, 2, 3)
-    assert "audit" not in plan
+    assert "audit_exact" not in plan
 
 
 @pytest.mark.slow

@@ -299,7 +299,7 @@ def audit(settings: ExactSettings, output: Path) -> None:
     Args:
       settings: problem, sample sizes and gradient functions.
       output: parquet file with columns problem, estimator, sample_size, bias, relative_bias,
-        variance, gradient_norm, outer_variance.
+        variance, gradient_norm, counterpart (empty), outer_variance.
 
     Raises:
       InputError: an unknown name, an N that cannot be enumerated, or anything that a function
@@ -334,6 +334,7 @@ def audit(settings: ExactSettings, output: Path) -> None:
                     "estimator": gradient,
                     "sample_size": size,
                     **measures(means, probabilities, truth),
+                    "counterpart": "",
                     "outer_variance": probabilities @ variances,
                 }
             )

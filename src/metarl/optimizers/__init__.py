@@ -14,6 +14,6 @@ from metarl.settings import TrainingSettings
 
 def optimizer_of(settings: TrainingSettings) -> ModuleType:
     """The outer optimizer of a run: trpo, adam, or promp: adam with an inner KL penalty."""
-    if settings.outer_optimizer == "trpo":
-        return trpo
-    return promp if settings.inner_kl_coefficient > 0 else adam
+    if settings.outer_optimizer == "adam" and settings.inner_kl_coefficient > 0:
+        return promp
+    return {"adam": adam, "trpo": trpo}[settings.outer_optimizer]
