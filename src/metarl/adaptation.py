@@ -21,7 +21,7 @@ def inner_coefficients(batch: Trajectories, averaging: Averaging) -> tf.Tensor:
 
     A_it times the step's share of the average.
     """
-    return tf.stop_gradient(step_weights(batch, averaging) * batch.advantages)
+    return step_weights(batch, averaging) * batch.advantages
 
 
 def score_products(

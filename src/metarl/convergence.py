@@ -34,15 +34,13 @@ from metarl.audit.problems import FiniteProblem, problem
 from metarl.audit.settings import ConvergenceSettings
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
-from metarl.estimators.algebra import inner_chain
-from metarl.objectives import clipped_gradient
+from metarl.outer_values import ClosedForm
 from metarl.progress import Progress
 from metarl.randomness import generator
 from metarl.results import columns
 from metarl.results.iterations import iterations_to
 from metarl.results.writer import write_table
 from metarl.storage import require_writable
-from metarl.trajectories import Trajectories
 
 PER_OCTAVE = 4  # evaluated iterations in each doubling: k is known to a factor of 1.19
 CHUNK = 64  # iterations a compiled call
@@ -84,27 +82,21 @@ class Experiment:
     ) -> tf.Tensor:
         """g_hat [K, P] of samples with counts [K, M] at parameters [K, P].
 
-        The outer batch is enumerated. b of unbiased_baseline is V after the expected inner update,
+        V is enumerated. b of unbiased_baseline is V after the expected inner update,
         theta + eta E[f], which no sample enters.
         """
         policy, settings, exact = self.problem.policy, self.exact.settings, self.exact
         chances = tf.exp(exact.log_probabilities(parameters))
         batch = exact.batch(parameters, counts / sample_size, sample_size)
         expected = adapt(policy, parameters, batch._replace(weights=chances), settings)
-        (_, adapted), _ = inner_chain(policy, entry, parameters, [batch], settings)
-        outer = exact.batch(adapted, tf.exp(exact.log_probabilities(adapted)), sample_size)
-
-        def outer_gradient(after: tf.Tensor, data: Trajectories) -> tf.Tensor:
-            return clipped_gradient(policy, after, data, "trajectories", clip=None)
-
         return meta_gradient(
             policy,
             entry,
             parameters,
-            [batch, outer],
+            [batch],
             settings,
-            outer_gradient,
-            value_baseline=exact.true_values(expected),
+            partial(ClosedForm, exact.totals),
+            value_baseline=exact.totals(expected).reward,
         )
 
     def counts(
@@ -151,7 +143,7 @@ class Experiment:
             update = tf.reduce_sum(counts[..., None] * shares, axis=1) / sample_size
             adapted = parameters + self.exact.settings.learning_rate * update
             log_weights = tf.reduce_sum(counts * log_chances, axis=-1) + log_ways
-            expected = tf.exp(log_weights) * self.exact.true_values(adapted)
+            expected = tf.exp(log_weights) * self.exact.totals(adapted).reward
         return tape.gradient(expected, parameters)
 
     def gradients(self, parameters: np.ndarray, sample_size: int) -> np.ndarray:

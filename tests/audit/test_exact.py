@@ -21,6 +21,7 @@ from metarl.results.rates import fit
 SAMPLE_SIZES = {
     "bandit": (4, 8, 16, 32, 64),
     "chain": (4, 8, 16, 32, 64),
+    "long_chain": (1, 2),
     "windy": (4, 8, 16),
     "stopping": (4, 8, 16, 32, 64),
     "two_steps": (2, 4, 8, 16),
@@ -64,6 +65,8 @@ def test_the_unbiased_ones(table, name):
     """Exact numbers here and below, so no false alarms: a bound fails only if the code changes."""
     for estimator in ("unbiased", "unbiased_baseline"):
         assert rows(table, name, estimator)["relative_bias"].max() < 1e-12
+    if len(SAMPLE_SIZES[name]) < 3:
+        return  # too few for a slope
     assert slope(rows(table, name, "unbiased"), "variance") == pytest.approx(1.0, abs=0.1)
     assert abs(slope(rows(table, name, "unbiased_baseline"), "variance")) < 0.15
 

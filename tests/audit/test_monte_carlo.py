@@ -5,6 +5,7 @@ smallest error that they would catch.
 """
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from metarl.audit.monte_carlo import MDP, MonteCarlo, Run
 from metarl.audit.settings import MonteCarloSettings
 from metarl.errors import InputError, RunError
 from metarl.estimators import estimator, meta_gradient
+from metarl.outer_values import ClosedForm
 from metarl.randomness import generator
 from metarl.results.statistics import percentile_interval, resampled_counts
 
@@ -47,11 +49,11 @@ def uniforms(seed: int, tasks: int, rows: int, mdp: MDP) -> np.ndarray:
 
 
 class TestProcess:
-    def test_exact_values_sum_over_all_trajectories(self):
+    def test_totals_sum_over_all_trajectories(self):
         mdp = small_mdp()
         states, actions = map(range, mdp.rewards.shape)
         for parameters in (mdp.parameters, -mdp.parameters):
-            policy, expected = naive_policy(mdp, parameters), 0.0
+            policy, expected = naive_policy(mdp, parameters), np.zeros(3)
             for path in itertools.product(states, repeat=3):
                 for plan in itertools.product(actions, repeat=3):
                     chance = float(path[0] == 0)
@@ -60,15 +62,16 @@ class TestProcess:
                     for t in range(2):
                         chance *= mdp.transitions[path[t], plan[t], path[t + 1]]
                     gains = [0.8**t * mdp.rewards[path[t], plan[t]] for t in range(3)]
-                    expected += chance * sum(gains)
-            values = monte_carlo.exact_values(mdp, tf.constant(parameters[None]))
-            assert values.numpy()[0] == pytest.approx(expected, rel=1e-12)
+                    advantages = sum(sum(gains[t:]) for t in range(3))
+                    expected += chance * np.array([sum(gains), advantages, 3.0])
+            totals = monte_carlo.totals(mdp, tf.constant(parameters[None]))
+            np.testing.assert_allclose(np.ravel(totals), expected, rtol=1e-12)
 
     def test_baseline_is_the_value_after_the_expected_update(self):
         mdp, step = small_mdp(), 1e-6
 
         def value(parameters: np.ndarray) -> float:
-            return float(monte_carlo.exact_values(mdp, tf.constant(parameters[None]))[0])
+            return float(monte_carlo.totals(mdp, tf.constant(parameters[None])).reward[0])
 
         gradient = [
             (value(mdp.parameters + step * axis) - value(mdp.parameters - step * axis)) / (2 * step)
@@ -248,16 +251,15 @@ def test_inner_variance_is_that_with_an_exact_outer_gradient(small_sample):
     """
     mdp, inner, _, gradients = small_sample
 
-    def exact_gradient(parameters: tf.Tensor, batch) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(parameters)
-            values = monte_carlo.exact_values(mdp, parameters)
-        return tape.gradient(values, parameters)
-
     before = tf.repeat(mdp.parameters[None], LARGE_SIZE, axis=0)
     batch = monte_carlo.trajectories(mdp, before, *inner)
     exact = meta_gradient(
-        mdp.policy, estimator("lsf"), before, [batch, batch], mdp.inner, exact_gradient
+        mdp.policy,
+        estimator("lsf"),
+        before,
+        [batch],
+        mdp.inner,
+        partial(ClosedForm, partial(monte_carlo.totals, mdp)),
     ).numpy()
     first, second = gradients["lsf"] - gradients["lsf"].mean(axis=1, keepdims=True)
     centred = exact - exact.mean(axis=0)

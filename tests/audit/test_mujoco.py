@@ -1,6 +1,7 @@
 """The audit in simulation: tiny runs against replicates put together by hand, and bad input."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from metarl.audit.mujoco import Audit, Point, audit, auditable, audited_point
 from metarl.audit.settings import MujocoSettings
 from metarl.errors import InputError
 from metarl.estimators import estimator, meta_gradient
-from metarl.objectives import clipped_gradient
+from metarl.outer_values import Sampled
 from metarl.policy_files import load_policy
 from metarl.randomness import generator
 from metarl.results import columns
@@ -97,9 +98,6 @@ def test_a_replicate_by_hand(policy, point_size):
         outputs = point.policy.outputs(tf.constant(parameters), batch.observations)
         return batch._replace(behaviour=outputs)
 
-    def outer_gradient(theta, data):
-        return clipped_gradient(point.policy, theta, data, "steps", None)
-
     batch = batch_of(3, before, point.baseline.of(index), 3, 0, "inner")
     scale = inner.learning_rate / (3 * 4)
     with tf.GradientTape() as tape:
@@ -116,9 +114,9 @@ def test_a_replicate_by_hand(policy, point_size):
                 point.policy,
                 estimator(name),
                 tf.constant(before),
-                [batch, outer],
+                [batch],
                 inner,
-                outer_gradient,
+                partial(Sampled, point.policy, outer, "steps", None),
                 value_baseline=tf.constant(point.values[index]),
             ).numpy()
             by_replicate = expected.reshape(2, 2, -1).mean(axis=1)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from metarl.audit import exact, replicates, sampled
 from metarl.audit.black_box import KEYS, Gradient
-from metarl.audit.monte_carlo import exact_values, random_mdp
+from metarl.audit.monte_carlo import random_mdp, totals
 from metarl.audit.problems import problem
 from metarl.audit.settings import ExactSettings
 from metarl.errors import InputError
@@ -48,7 +48,7 @@ def test_the_values_of_a_process():
     with tf.GradientTape() as tape:
         logits = tf.constant(points)
         tape.watch(logits)
-        values = exact_values(random_mdp(1), logits)
+        values = totals(random_mdp(1), logits).reward
     expected = tape.gradient(values, logits).numpy()
     np.testing.assert_allclose(source.values(points), values, rtol=1e-12)
     for point, gradient in zip(points, expected, strict=True):

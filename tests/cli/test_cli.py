@@ -44,7 +44,7 @@ BENCH = "bench --output new/bench.json"
 
 BAD_INPUT = {
     # the command
-    "": "no command given; choose one of estimators, identify, audit exact, audit monte-carlo",
+    "": "no command given; choose one of estimators, identify, audit exact, audit limit",
     "trian": "unknown command 'trian'; choose one of",
     "audit": "unknown command 'audit'; choose one of",
     "--seed 3": "unknown command '--seed'; choose one of",

@@ -3,6 +3,8 @@
 Step by step and trajectory by trajectory.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,7 +13,7 @@ from metarl.errors import InputError
 from metarl.estimators import CATALOGUE, estimator, meta_gradient
 from metarl.estimators.algebra import log_likelihood
 from metarl.estimators.catalogue import LOADED_DICE_DECAY
-from metarl.objectives import clipped_gradient
+from metarl.outer_values import Sampled
 from metarl.policies import GaussianMLPPolicy, log_prob
 from metarl.settings import InnerSettings
 from metarl.trajectories import Trajectories
@@ -185,9 +187,9 @@ def estimate(name, parameters, batches, settings):
         POLICY,
         CATALOGUE[name],
         parameters,
-        batches,
+        batches[:-1],
         settings,
-        lambda at, outer: clipped_gradient(POLICY, at, outer, settings.averaging, clip=None),
+        partial(Sampled, POLICY, batches[-1], settings.averaging, None),
     )
 
 
@@ -309,11 +311,11 @@ def plug_ins(tmp_path, monkeypatch):
 def test_a_plug_in_is_an_estimator_like_the_rest(plug_ins, parameters):
     settings = InnerSettings(0.3, "steps")
     batches = [random_batch(0), random_batch(1)]
-    outer = lambda at, batch: clipped_gradient(POLICY, at, batch, "steps", clip=None)
+    outer = partial(Sampled, POLICY, batches[1], "steps", None)
     entry = estimator("my_estimators:lvc")
-    result = meta_gradient(POLICY, entry, parameters, batches, settings, outer)
+    result = meta_gradient(POLICY, entry, parameters, batches[:1], settings, outer)
     twin = CATALOGUE["lvc"]._replace(inner_loss=log_likelihood)
-    expected = meta_gradient(POLICY, twin, parameters, batches, settings, outer)
+    expected = meta_gradient(POLICY, twin, parameters, batches[:1], settings, outer)
     np.testing.assert_array_equal(result, expected)
 
 
@@ -335,7 +337,7 @@ def test_a_bad_plug_in_is_named(plug_ins, parameters, name, message):
             POLICY,
             estimator(name),
             parameters,
-            [random_batch(0), random_batch(1)],
+            [random_batch(0)],
             InnerSettings(0.3, "steps"),
-            lambda at, batch: clipped_gradient(POLICY, at, batch, "steps", clip=None),
+            partial(Sampled, POLICY, random_batch(1), "steps", None),
         )

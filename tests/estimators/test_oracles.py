@@ -1,5 +1,6 @@
 """The catalogue against gradients of published code."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from metarl.adaptation import adapt
 from metarl.estimators import CATALOGUE, meta_gradient
-from metarl.objectives import clipped_gradient
+from metarl.outer_values import Sampled
 from metarl.policies import GaussianMLPPolicy
 from metarl.settings import InnerSettings
 from metarl.trajectories import Trajectories
@@ -58,9 +59,9 @@ def estimate(file, name: str, dtype: tf.DType) -> np.ndarray:
             POLICY,
             CATALOGUE[name],
             parameters,
-            [before, after],
+            [before],
             SETTINGS,
-            lambda at, outer: clipped_gradient(POLICY, at, outer, "steps", clip=None),
+            partial(Sampled, POLICY, after, "steps", None),
         )
 
     return gradient(parameters).numpy().mean(axis=0)

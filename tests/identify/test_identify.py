@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from metarl.estimators import CATALOGUE, meta_gradient
 from metarl.identify.bundle import read_bundle
 from metarl.identify.compare import FLOAT32_TOLERANCE, compare
 from metarl.identify.references import reference_gradients
-from metarl.objectives import clipped_gradient, kl_gradient
+from metarl.objectives import kl_gradient
+from metarl.outer_values import Sampled
 from metarl.policies import GaussianMLPPolicy, log_prob
 from metarl.settings import InnerSettings
 from metarl.trajectories import Trajectories
@@ -141,9 +143,9 @@ def made(name: str, inner_steps: int, moved: bool, clip=None, kl=0.0) -> dict[st
         POLICY,
         CATALOGUE[name],
         tf.constant(np.tile(evaluated, (tasks, 1))),
-        batches,
+        batches[:-1],
         InnerSettings(0.2, "steps"),
-        lambda at, outer: clipped_gradient(POLICY, at, outer, "steps", clip),
+        partial(Sampled, POLICY, batches[-1], "steps", clip),
         inner_penalty=(lambda s, at, inner: kl / inner_steps * kl_gradient(POLICY, at, inner)),
     )
     bundle |= {

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,12 @@ import pytest
 import tensorflow as tf
 
 from metarl import checkpoints
-from metarl.adaptation import inner_gradient
 from metarl.environments import PhysicsError
 from metarl.errors import InputError
 from metarl.estimators import CATALOGUE, estimator, meta_gradient
 from metarl.evaluation import evaluate
 from metarl.optimizers import optimizer_of
+from metarl.outer_values import Sampled
 from metarl.policy_files import load_policy
 from metarl.randomness import generator
 from metarl.rollouts import Sampler, make_sampler
@@ -315,13 +316,13 @@ def test_tasks_one_by_one_make_the_meta_gradient_of_all_at_once(name):
     )
     found = outer_step(sampler, name, settings, initial, [batches])[1].gradient_norms[0]
 
-    def outer_gradient(parameters, batch):
-        return inner_gradient(policy, parameters, batch, settings.averaging)
+    *inner_batches, outer_batch = batches
+    outer = partial(Sampled, policy, outer_batch, settings.averaging, None)
 
     def norm(value_baseline):
         theta = every_task(tf.constant(initial), settings.tasks)
         estimates = meta_gradient(
-            policy, entry, theta, batches, settings.inner, outer_gradient, value_baseline
+            policy, entry, theta, inner_batches, settings.inner, outer, value_baseline
         )
         return float(tf.norm(tf.reduce_mean(estimates, axis=0)))
 

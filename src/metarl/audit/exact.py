@@ -2,9 +2,9 @@
 
 theta' depends on a sample of N trajectories through its counts alone, which are Multinomial(N,
 p_theta) over the M distinct trajectories. So every composition of N into M counts goes on the task
-axis, the M trajectories on the trajectory axis with weights = counts / N, and the outer batch is
-enumerated with weights p_theta'(trajectory). The production estimator code then returns g_hat for
-every possible sample (with S inner steps: for every S-tuple of samples), and
+axis, the M trajectories on the trajectory axis with weights = counts / N, and V is enumerated in
+closed form. The production estimator code then returns g_hat for every possible sample (with S
+inner steps: for every S-tuple of samples), and
 
     bias = || E[g_hat] - grad J_N ||,   variance = E || g_hat - E[g_hat] ||^2,   J_N(theta) =
     E[V(theta')].
@@ -16,6 +16,7 @@ float64.
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,7 @@ from metarl.audit.settings import ExactSettings
 from metarl.audit.text import text
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
-from metarl.estimators.algebra import inner_chain
-from metarl.objectives import clipped_gradient
-from metarl.policies import log_prob
+from metarl.outer_values import ClosedForm, Totals
 from metarl.progress import Progress
 from metarl.results import columns
 from metarl.results.writer import write_table
@@ -68,11 +67,20 @@ class ExactAudit:
         self.problem = finite
         self.entries = entries
         self.settings = InnerSettings(finite.inner_learning_rate, "trajectories")
-        self._observations = tf.constant(finite.observations, tf.float64)
-        self._actions = tf.constant(finite.actions, tf.float64)
-        self._rewards = tf.constant(finite.rewards, tf.float64)
-        self._mask = tf.constant(finite.mask, tf.float64)
-        self._log_transitions = tf.constant(finite.log_transitions, tf.float64)
+        self._observations, self._actions, self._rewards, self._mask, self._log_transitions = (
+            tf.convert_to_tensor(x, tf.float64)
+            for x in (
+                finite.observations,
+                finite.actions,
+                finite.rewards,
+                finite.mask,
+                finite.log_transitions,
+            )
+        )
+        self._advantages = self._mask * tf.cumsum(self._rewards, axis=-1, reverse=True)
+        self._visits = tf.einsum(  # how often each trajectory takes an action in a state: [S, A, M]
+            "mt,mts,mta->sam", self._mask, self._observations, self._actions
+        )
         self.gradients = tf.function(self._gradients, jit_compile=True, autograph=False)
         self.values = tf.function(self._values, jit_compile=True, autograph=False)
         self.estimand = tf.function(self._estimand, jit_compile=True, autograph=False)
@@ -87,14 +95,13 @@ class ExactAudit:
 
         observations = every_task(self._observations)
         rewards = every_task(self._rewards)
-        mask = every_task(self._mask)
         return Trajectories(
             observations=observations,
             actions=every_task(self._actions),
-            advantages=mask * tf.cumsum(rewards, axis=-1, reverse=True),
+            advantages=every_task(self._advantages),
             rewards=rewards,
             score_rewards=rewards,
-            mask=mask,
+            mask=every_task(self._mask),
             behaviour=self.problem.policy.outputs(parameters, observations),
             weights=weights,
             sample_size=sample_size,
@@ -102,22 +109,24 @@ class ExactAudit:
 
     def log_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
         """log p(trajectory) under parameters [K, P]: [K, M]."""
-        tasks = parameters.shape[0]
-        observations = tf.broadcast_to(self._observations, [tasks, *self._observations.shape])
-        actions = tf.broadcast_to(self._actions, [tasks, *self._actions.shape])
-        log_probs = self._mask * log_prob(self.problem.policy, parameters, observations, actions)
-        return tf.reduce_sum(log_probs, axis=-1) + self._log_transitions
+        policy = self.problem.policy
+        states = tf.eye(policy.states, batch_shape=parameters.shape[:1], dtype=tf.float64)
+        (log_probs,) = policy.outputs(parameters, states)
+        log_probs = tf.reshape(log_probs, [-1, policy.parameter_size])
+        visits = tf.reshape(self._visits, [policy.parameter_size, -1])
+        return tf.linalg.matmul(log_probs, visits) + self._log_transitions
 
     def _copies(self, counts: tf.Tensor) -> tf.Tensor:
         return tf.repeat(tf.constant(self.problem.parameters)[None], counts.shape[0], axis=0)
 
-    def _sampled(self, parameters: tf.Tensor, counts: tf.Tensor) -> Trajectories:
-        """The batch with these counts [K, M].
+    def sampled(
+        self, parameters: tf.Tensor, weights: tf.Tensor, sample_size: tf.Tensor
+    ) -> Trajectories:
+        """`batch` as the inner update sees it.
 
         A mean over steps is a scale of its A and r, so that V stays a sum.
         """
-        sample_size = tf.reduce_sum(counts[0])
-        batch = self.batch(parameters, counts / sample_size, sample_size)
+        batch = self.batch(parameters, weights, sample_size)
         scale = step_scale(batch, self.problem.averaging)
         return batch._replace(advantages=scale * batch.advantages, rewards=scale * batch.rewards)
 
@@ -125,50 +134,41 @@ class ExactAudit:
         self, parameters: tf.Tensor, counts: tf.Tensor
     ) -> tuple[list[Trajectories], tf.Tensor, tf.Tensor]:
         """Batches with counts [K, S, M], theta' [K, P] and sum_s counts_s . log p_{theta_s} [K]."""
-        batches, log_probability = [], 0.0
+        batches, log_probability, sample_size = [], 0.0, tf.reduce_sum(counts[0, 0])
         for step in range(self.problem.inner_steps):
             chosen = counts[:, step]
             log_probability += tf.reduce_sum(chosen * self.log_probabilities(parameters), axis=-1)
-            batches.append(self._sampled(parameters, chosen))
+            batches.append(self.sampled(parameters, chosen / sample_size, sample_size))
             parameters = adapt(self.problem.policy, parameters, batches[-1], self.settings)
         return batches, parameters, log_probability
 
-    def true_values(self, adapted: tf.Tensor) -> tf.Tensor:
-        """V(theta') [K], in closed form."""
-        returns = tf.reduce_sum(self._rewards, axis=-1)
-        return tf.linalg.matvec(tf.exp(self.log_probabilities(adapted)), returns)
+    def totals(self, parameters: tf.Tensor) -> Totals:
+        """V and the like at parameters [K, P], by enumeration."""
+        chances = tf.exp(self.log_probabilities(parameters))
+        sums = (self._rewards, self._advantages, self._mask)
+        return Totals(*(tf.linalg.matvec(chances, tf.reduce_sum(x, axis=-1)) for x in sums))
 
     def _values(self, counts: tf.Tensor, log_ways: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """V(theta') and the probability of every sample, [K] each."""
         _, adapted, log_probability = self._chain(self._copies(counts), counts)
-        return self.true_values(adapted), tf.exp(log_ways + log_probability)
+        return self.totals(adapted).reward, tf.exp(log_ways + log_probability)
 
     def _gradients(self, counts: tf.Tensor, value_baseline: tf.Tensor) -> list[tf.Tensor]:
         """g_hat of every estimator for every sample: a list of [K, P]."""
         parameters = self._copies(counts)
         batches, *_ = self._chain(parameters, counts)
-        sample_size = batches[0].sample_size
-
-        def outer_gradient(after: tf.Tensor, outer: Trajectories) -> tf.Tensor:
-            return clipped_gradient(self.problem.policy, after, outer, "trajectories", clip=None)
-
-        def gradient(entry: Estimator) -> tf.Tensor:
-            # a published inner loss of its own leads to a theta' of its own
-            chain, _ = inner_chain(self.problem.policy, entry, parameters, batches, self.settings)
-            outer_batch = self.batch(
-                chain[-1], tf.exp(self.log_probabilities(chain[-1])), sample_size
-            )
-            return meta_gradient(
+        return [
+            meta_gradient(
                 self.problem.policy,
                 entry,
                 parameters,
-                [*batches, outer_batch],
+                batches,
                 self.settings,
-                outer_gradient,
+                partial(ClosedForm, self.totals),
                 value_baseline=tf.fill([counts.shape[0]], value_baseline),
             )
-
-        return [gradient(entry) for entry in self.entries]
+            for entry in self.entries
+        ]
 
     def _estimand(self, counts: tf.Tensor, log_ways: tf.Tensor) -> tf.Tensor:
         """These samples' part of grad J_N, J_N = sum_c p_theta(c) V(theta'(theta, c)): [P]."""
@@ -176,7 +176,7 @@ class ExactAudit:
         with tf.GradientTape() as tape:
             tape.watch(parameters)
             _, adapted, log_probability = self._chain(parameters, counts)
-            expected = tf.exp(log_ways + log_probability) * self.true_values(adapted)
+            expected = tf.exp(log_ways + log_probability) * self.totals(adapted).reward
             objective = tf.reduce_sum(expected)
         return tf.reduce_sum(tape.gradient(objective, parameters), axis=0)
 

@@ -12,6 +12,7 @@ float64.
 import dataclasses
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,13 +24,8 @@ from metarl.adaptation import adapt
 from metarl.audit import sampled
 from metarl.audit.settings import MonteCarloSettings
 from metarl.estimators import Estimator, estimator, meta_gradient
-from metarl.estimators.algebra import (
-    effective_sample_size,
-    inner_chain,
-    inner_step,
-    leave_one_out_ratios,
-)
-from metarl.objectives import clipped_gradient
+from metarl.estimators.algebra import inner_chain, trajectory_shares
+from metarl.outer_values import Sampled, Totals
 from metarl.policies import TabularSoftmaxPolicy
 from metarl.randomness import generator
 from metarl.settings import InnerSettings
@@ -85,13 +81,25 @@ def random_mdp(number: int) -> MDP:
     )
 
 
-def exact_values(mdp: MDP, parameters: tf.Tensor) -> tf.Tensor:
-    """V(theta) [K] of parameters [K, P], by dynamic programming from the last step to the first."""
+def totals(mdp: MDP, parameters: tf.Tensor) -> Totals:
+    """V and the like at parameters [K, P], exact."""
+    rewards = mdp.discounts[:, None, None] * mdp.rewards
+    # a reward is in the reward-to-go of every step up to its own
+    rewards_to_go = np.arange(1.0, rewards.shape[0] + 1)[:, None, None] * rewards
+    gains = (rewards, rewards_to_go, tf.ones_like(rewards))
+    return Totals(*(expected_sum(mdp, parameters, gain) for gain in gains))
+
+
+def expected_sum(mdp: MDP, parameters: tf.Tensor, gains: tf.Tensor) -> tf.Tensor:
+    """E sum_t gains[t, s_t, a_t] under parameters [K, P], gains [T, S, A]: [K].
+
+    By dynamic programming from the last step to the first.
+    """
     probabilities = tf.nn.softmax(tf.reshape(parameters, [-1, *mdp.rewards.shape]))
     values = tf.zeros_like(probabilities[..., 0])  # [K, S], what is still to come
-    for discount in mdp.discounts[::-1]:
+    for step in reversed(range(gains.shape[0])):
         following = tf.einsum("sax,kx->ksa", mdp.transitions, values)
-        values = tf.reduce_sum(probabilities * (discount * mdp.rewards + following), axis=-1)
+        values = tf.reduce_sum(probabilities * (gains[step] + following), axis=-1)
     return values[:, 0]
 
 
@@ -103,10 +111,9 @@ def value_baseline(mdp: MDP) -> tf.Tensor:
     parameters = tf.constant(mdp.parameters[None])
     with tf.GradientTape() as tape:
         tape.watch(parameters)
-        values = exact_values(mdp, parameters)
-    return exact_values(
-        mdp, parameters + mdp.inner_learning_rate * tape.gradient(values, parameters)
-    )[0]
+        values = totals(mdp, parameters).reward
+    expected = parameters + mdp.inner_learning_rate * tape.gradient(values, parameters)
+    return totals(mdp, expected).reward[0]
 
 
 def sample(mdp: MDP, parameters: np.ndarray, uniforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -185,20 +192,19 @@ class MonteCarlo:
     ) -> list[tf.Tensor]:
         """g_hat [K, P] of every estimator, from inner and outer states and actions [K, N, T]."""
         batch, before, after = self._inner(mdp, *inner)
-        batches = [batch, trajectories(mdp, after, *outer)]
+        outer_values = partial(
+            Sampled, mdp.policy, trajectories(mdp, after, *outer), "trajectories", None
+        )
         baselines = tf.fill(before.shape[:1], baseline)
-
-        def outer_gradient(theta: tf.Tensor, data: Trajectories) -> tf.Tensor:
-            return clipped_gradient(mdp.policy, theta, data, "trajectories", clip=None)
 
         return [
             meta_gradient(
                 mdp.policy,
                 entry,
                 before,
-                batches,
+                [batch],
                 mdp.inner,
-                outer_gradient,
+                outer_values,
                 value_baseline=baselines,
             )
             for entry in self.entries
@@ -214,8 +220,8 @@ def reference_sample_sizes(
     batch = trajectories(mdp, before, *inner)
     after = adapt(mdp.policy, before, batch, mdp.inner)
     outer_batch = trajectories(mdp, after, *outer)
-    step = inner_step(mdp.policy, before, after, batch, outer_batch, mdp.inner)
-    return effective_sample_size(leave_one_out_ratios(step), outer_batch)
+    values = Sampled(mdp.policy, outer_batch, "trajectories", None, after)
+    return values.effective_sample_size(trajectory_shares(mdp.policy, before, batch, mdp.inner))
 
 
 class Run:

@@ -31,15 +31,12 @@ from metarl.audit.settings import MujocoSettings
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import (
-    effective_sample_size,
-    inner_step,
-    leave_one_out_ratios,
     likelihood_ratio,
     log_likelihood,
     rewards_to_go,
-    value,
+    trajectory_shares,
 )
-from metarl.objectives import clipped_gradient
+from metarl.outer_values import Sampled
 from metarl.policies import GaussianMLPPolicy
 from metarl.policy_files import load_policy
 from metarl.randomness import generator
@@ -106,7 +103,6 @@ def audited_point(
     outer_baseline = fit(pilot(after, "outer pilot"), advantage_settings(training))
     second = pilot(after, "second outer pilot")
     outer = float64_batch(policy, training, second, after, baseline)
-    step = inner_step(policy, before, after, batch, outer, training.inner)
     return Point(
         training=training,
         policy=policy,
@@ -114,7 +110,7 @@ def audited_point(
         tasks=tasks,
         baseline=baseline,
         outer_baseline=outer_baseline._replace(deviation=baseline.deviation),
-        values=value(step).numpy(),
+        values=Sampled(policy, outer, training.averaging, None, after).value().numpy(),
     )
 
 
@@ -188,18 +184,14 @@ class Audit:
     ) -> list[tf.Tensor]:
         """g_hat [K, P] of every estimator."""
         policy, inner = self.point.policy, self.point.training.inner
-
-        def outer_gradient(theta: tf.Tensor, data: Trajectories) -> tf.Tensor:
-            return clipped_gradient(policy, theta, data, inner.averaging, clip=None)
-
         return [
             meta_gradient(
                 policy,
                 entry,
                 parameters,
-                [batch, outer],
+                [batch],
                 inner,
-                outer_gradient,
+                partial(Sampled, policy, outer, inner.averaging, None),
                 value_baseline=values,
             )
             for entry in self.entries.values()
@@ -211,8 +203,8 @@ class Audit:
         """leave_one_out's effective sample sizes [K]."""
         policy, inner = self.point.policy, self.point.training.inner
         after = adapt(policy, parameters, batch, inner)
-        step = inner_step(policy, parameters, after, batch, outer, inner)
-        return effective_sample_size(leave_one_out_ratios(step), outer)
+        shares = trajectory_shares(policy, parameters, batch, inner)
+        return Sampled(policy, outer, inner.averaging, None, after).effective_sample_size(shares)
 
     def gradients(self, sample_size: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """g_hat [2, R, P] of every estimator, and effective sample sizes of the first replicates.

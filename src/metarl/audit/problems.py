@@ -110,16 +110,30 @@ def bandit(name: str, draw: np.random.Generator | None) -> FiniteProblem:
 
 def chain(name: str, draw: np.random.Generator | None) -> FiniteProblem:
     """Two states, two steps: action 0 stays, action 1 crosses; so states are revisited."""
-    logits, rewards = drawn(draw, [[0.3, -0.2], [-0.1, 0.5]], [[0.7, -0.4], [0.1, 1.2]])
-    transitions = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]]], float)
-    return enumerated(name, transitions, 2, logits, rewards)
+    return two_states(name, draw, failure=0.0, horizon=2)
+
+
+def long_chain(name: str, draw: np.random.Generator | None) -> FiniteProblem:
+    """The chain over six steps: 64 trajectories, whose samples can be enumerated for tiny N alone.
+
+    A smaller inner learning rate, since the sums over steps are longer.
+    """
+    return two_states(name, draw, failure=0.0, horizon=6, inner_learning_rate=0.2)
 
 
 def windy(name: str, draw: np.random.Generator | None) -> FiniteProblem:
     """The chain with a random transition: to cross fails with probability 0.3."""
+    return two_states(name, draw, failure=0.3, horizon=2)
+
+
+def two_states(
+    name: str, draw: np.random.Generator | None, failure: float, horizon: int, **settings
+) -> FiniteProblem:
+    """Action 0 stays, action 1 crosses to the other state but for the probability `failure`."""
     logits, rewards = drawn(draw, [[0.3, -0.2], [-0.1, 0.5]], [[0.7, -0.4], [0.1, 1.2]])
-    transitions = np.array([[[1, 0], [0.3, 0.7]], [[0, 1], [0.7, 0.3]]], float)
-    return enumerated(name, transitions, 2, logits, rewards)
+    crosses = 1.0 - failure
+    transitions = np.array([[[1, 0], [failure, crosses]], [[0, 1], [crosses, failure]]])
+    return enumerated(name, transitions, horizon, logits, rewards, **settings)
 
 
 def stopping(name: str, draw: np.random.Generator | None) -> FiniteProblem:
@@ -150,7 +164,7 @@ def drawn(
 
 
 PROBLEMS: dict[str, Callable[[str, np.random.Generator | None], FiniteProblem]] = {
-    make.__name__: make for make in (bandit, chain, windy, stopping, two_steps)
+    make.__name__: make for make in (bandit, chain, long_chain, windy, stopping, two_steps)
 }
 
 

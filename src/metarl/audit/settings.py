@@ -70,6 +70,20 @@ class ExactSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LimitSettings:
+    """What an audit of the limit of large N depends on."""
+
+    problem: tuple[str, ...]
+    """Finite problems: those of `metarl audit exact`, also long_chain."""
+    estimators: tuple[str, ...]
+    """Names of `metarl estimators`."""
+
+    def __post_init__(self):
+        require_list("problem", self.problem)
+        require_list("estimator", self.estimators)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SampledSettings(AuditSettings):
     """What an audit with sampled batches depends on."""
 

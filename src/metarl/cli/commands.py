@@ -12,6 +12,7 @@ import tyro
 from metarl.audit.settings import (
     ConvergenceSettings,
     ExactSettings,
+    LimitSettings,
     MonteCarloSettings,
     MujocoSettings,
 )
@@ -104,6 +105,20 @@ class Exact(Command):
             from metarl.audit.black_box import audit
         else:
             from metarl.audit.exact import audit
+
+        audit(self.settings, self.output)
+
+
+@dataclass(frozen=True)
+class Limit(Command):
+    """Leading terms of bias and variance as N grows, exact and without enumeration."""
+
+    settings: tyro.conf.OmitArgPrefixes[LimitSettings]
+    output: Path
+    """Parquet file: problem, estimator, bias_order, bias_coefficient, ..., gradient_norm."""
+
+    def run(self) -> None:
+        from metarl.audit.limit import audit
 
         audit(self.settings, self.output)
 
@@ -363,6 +378,7 @@ COMMANDS: dict[str, type[Command]] = {
     "estimators": Estimators,
     "identify": Identify,
     "audit exact": Exact,
+    "audit limit": Limit,
     "audit monte-carlo": MonteCarlo,
     "audit mujoco": Mujoco,
     "audit replicates": Replicates,

@@ -14,6 +14,7 @@ u_{s-1} = pull_back(u_s).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -26,9 +27,10 @@ from metarl.adaptation import (
     trajectory_gradients,
 )
 from metarl.errors import InputError
-from metarl.policies import Policy, log_prob
+from metarl.outer_values import Loss, OuterValues
+from metarl.policies import Policy
 from metarl.settings import InnerSettings
-from metarl.trajectories import Trajectories, step_scale, step_weights
+from metarl.trajectories import Trajectories, step_scale
 
 
 def log_likelihood(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> Trajectories:
@@ -41,7 +43,7 @@ def likelihood_ratio(policy: Policy, parameters: tf.Tensor, batch: Trajectories)
 
     Rothfuss et al. 2019, eq. 6; on the policy that acted the batch is unchanged.
     """
-    ratios = tf.stop_gradient(likelihood_ratios(policy, parameters, batch))
+    ratios = likelihood_ratios(policy, parameters, batch)
     return batch._replace(advantages=batch.advantages * ratios)
 
 
@@ -57,15 +59,12 @@ class InnerStep(NamedTuple):
     A task's weights depend on that task alone: training calls them with one task at a time.
 
     Attributes:
-      policy: the policy.
-      settings: inner learning rate and averaging.
       batch: pre-update trajectories, N rows of T steps, as the estimator's inner loss weighs them.
       sampled: the same as they were sampled.
-      adapted_parameters: theta' after the last inner step, [K, P].
-      trajectory_gradients: f_i of every row at this step's parameters, called when needed:
-        () -> [K, N, P].
-      outer_batch: post-update trajectories, sampled from (or enumerated under) theta'.
+      outer: V_hat around theta', the parameters after the last inner step.
       constant: c, the inner learning rate over the number of samples averaged, [K, 1, 1].
+      shares: c f_i, what each trajectory adds to the parameters, called when needed:
+        () -> [N, K, P]. The divisor is that of all N, so X_i enters theta' - c f_i nowhere.
       score_products: d_it = g_it . u, [K, N, T].
       value_baseline: b [K], an estimate of V(theta') that does not depend on the task's own sample;
         None: the mean value of the other tasks in the batch. Training gives that of the shard's
@@ -73,14 +72,11 @@ class InnerStep(NamedTuple):
       first, last: whether no inner step comes before this one, and none after it.
     """
 
-    policy: Policy
-    settings: InnerSettings
     batch: Trajectories
     sampled: Trajectories
-    adapted_parameters: tf.Tensor
-    trajectory_gradients: Callable[[], tf.Tensor]
-    outer_batch: Trajectories
+    outer: OuterValues
     constant: tf.Tensor
+    shares: Callable[[], tf.Tensor]
     score_products: tf.Tensor
     value_baseline: tf.Tensor | None
     first: bool
@@ -108,8 +104,8 @@ class Estimator(NamedTuple):
     weights: Weights
     formula: str
     source: str
-    inner_loss: Callable[[Policy, tf.Tensor, Trajectories], Trajectories] = log_likelihood
-    outer_loss: Callable[[Policy, tf.Tensor, Trajectories], Trajectories] = log_likelihood
+    inner_loss: Loss = log_likelihood
+    outer_loss: Loss = log_likelihood
     inner_jacobian: bool = True
     counterpart: str = ""
 
@@ -135,63 +131,17 @@ def register(
     return decorate
 
 
-def outer_average(step: InnerStep, x: tf.Tensor) -> tf.Tensor:
-    """The outer batch's average of x [..., K, N, T]: [..., K]."""
-    return tf.reduce_sum(step_weights(step.outer_batch, step.settings.averaging) * x, axis=[-2, -1])
+def inner_constant(batch: Trajectories, settings: InnerSettings) -> tf.Tensor:
+    """c, the inner learning rate over the number of samples averaged: [K, 1, 1]."""
+    return settings.learning_rate * step_scale(batch, settings.averaging) / batch.sample_size
 
 
-def value(step: InnerStep) -> tf.Tensor:
-    """V_hat(theta'), the outer batch's average score reward: [K].
-
-    Off policy (later outer epochs on the same data) rewards carry per-decision importance weights,
-    Precup et al. 2000; on policy these are 1 but for rounding.
-    """
-    ratios = causal_ratios(step.policy, step.adapted_parameters, step.outer_batch)
-    return outer_average(step, ratios * step.outer_batch.score_rewards)
-
-
-def causal_ratios(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
-    """Per-decision importance weights prod_{t' <= t} pi_theta / pi_behaviour: [K, N, T]."""
-    current = log_prob(policy, parameters, batch.observations, batch.actions)
-    behaviour = policy.distribution(batch.behaviour).log_prob(batch.actions)
-    return tf.exp(tf.cumsum(batch.mask * (current - behaviour), axis=-1))
-
-
-def trajectory_shares(step: InnerStep) -> tf.Tensor:
-    """c f_i, what each trajectory adds to theta': [N, K, P]."""
-    return tf.transpose(step.constant * step.trajectory_gradients(), [1, 0, 2])
-
-
-def leave_one_out_ratios(step: InnerStep) -> tf.Tensor:
-    """Per-decision weights of the outer batch under every theta'_{-i} = theta' - c f_i.
-
-    [N_inner, K, N_outer, T].
-    The divisor in c stays that of all N trajectories, so X_i enters theta'_{-i} nowhere.
-    """
-    return tf.map_fn(
-        lambda share: causal_ratios(step.policy, step.adapted_parameters - share, step.outer_batch),
-        trajectory_shares(step),
-    )
-
-
-def value_curvatures(step: InnerStep) -> tf.Tensor:
-    """(c f_i)^T (grad^2 V_hat)(theta') (c f_i) of every trajectory: [N, K].
-
-    V_hat(theta) is the outer batch's average reward under the weights of `causal_ratios`.
-    """
-    parameters, outer = step.adapted_parameters, step.outer_batch
-
-    def curvature(share: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as second:
-            second.watch(parameters)
-            with tf.GradientTape() as first:
-                first.watch(parameters)
-                ratios = causal_ratios(step.policy, parameters, outer)
-                values = tf.reduce_sum(outer_average(step, ratios * outer.rewards))
-            slope = tf.reduce_sum(first.gradient(values, parameters) * share)
-        return tf.reduce_sum(second.gradient(slope, parameters) * share, axis=-1)
-
-    return tf.map_fn(curvature, trajectory_shares(step))
+def trajectory_shares(
+    policy: Policy, parameters: tf.Tensor, batch: Trajectories, settings: InnerSettings
+) -> tf.Tensor:
+    """c f_i, what each trajectory adds to the parameters: [N, K, P]."""
+    gradients = trajectory_gradients(policy, parameters, batch)
+    return tf.transpose(inner_constant(batch, settings) * gradients, [1, 0, 2])
 
 
 def decayed_sums(x: tf.Tensor, decay: float | tf.Tensor, reverse: bool = False) -> tf.Tensor:
@@ -202,42 +152,34 @@ def decayed_sums(x: tf.Tensor, decay: float | tf.Tensor, reverse: bool = False) 
     return tf.linalg.matmul(x, powers, transpose_b=reverse)
 
 
-def effective_sample_size(ratios: tf.Tensor, batch: Trajectories) -> tf.Tensor:
-    """(sum w)^2 / sum w^2 of the last step's importance weights, smallest over left-out rows: [K].
-
-    Args:
-      ratios: [N_inner, K, N_outer, T], from `leave_one_out_ratios`.
-      batch: the outer batch; the result is at most its number of rows.
-    """
-    final = ratios[..., -1]
-    sizes = tf.reduce_sum(final, axis=-1) ** 2 / tf.reduce_sum(final**2, axis=-1)
-    return tf.reduce_min(sizes, axis=0)
-
-
 def pull_back(
+    policy: Policy,
     estimator: Estimator,
     step: InnerStep,
     parameters: tf.Tensor,
     direction: tf.Tensor,
+    settings: InnerSettings,
 ) -> tf.Tensor:
     """The gradient's estimate before an inner step from the one after it: u_{s-1} [K, P] from u_s.
 
     Args:
+      policy: the policy.
       estimator: which W.
       step: the inner step; its `score_products` are filled in here.
       parameters: [K, P] before the step.
       direction: u_s [K, P].
+      settings: inner learning rate and averaging.
     """
     batch = step.batch
-    coefficients = step.settings.learning_rate * inner_coefficients(batch, step.settings.averaging)
+    coefficients = settings.learning_rate * inner_coefficients(batch, settings.averaging)
     counts = batch.sample_size * batch.weights[..., None] * batch.mask
     with tf.GradientTape() as tape:
         tape.watch(parameters)
-        log_probs, products = score_products(step.policy, parameters, batch, direction)
+        log_probs, products = score_products(policy, parameters, batch, direction)
         with tape.stop_recording():
             weights = counts * estimator.weights(step._replace(score_products=products))
         surrogate = tf.reduce_sum(coefficients * products) if estimator.inner_jacobian else 0.0
-        surrogate += tf.reduce_sum(tf.stop_gradient(weights) * log_probs)
+        surrogate += tf.reduce_sum(weights * log_probs)
     return direction + tape.gradient(surrogate, parameters)
 
 
@@ -256,43 +198,13 @@ def inner_chain(
     return chain, seen
 
 
-def inner_step(
-    policy: Policy,
-    parameters: tf.Tensor,
-    adapted_parameters: tf.Tensor,
-    batch: Trajectories,
-    outer_batch: Trajectories,
-    settings: InnerSettings,
-    value_baseline: tf.Tensor | None = None,
-    sampled: Trajectories | None = None,
-    first: bool = True,
-    last: bool = True,
-) -> InnerStep:
-    """An `InnerStep` whose score products are still to be filled in by `pull_back`."""
-    scale = step_scale(batch, settings.averaging)
-    return InnerStep(
-        policy=policy,
-        settings=settings,
-        batch=batch,
-        sampled=batch if sampled is None else sampled,
-        adapted_parameters=adapted_parameters,
-        trajectory_gradients=lambda: trajectory_gradients(policy, parameters, batch),
-        outer_batch=outer_batch,
-        constant=settings.learning_rate * scale / batch.sample_size,
-        score_products=tf.zeros_like(batch.mask),
-        value_baseline=value_baseline,
-        first=first,
-        last=last,
-    )
-
-
 def meta_gradient(
     policy: Policy,
     estimator: Estimator,
     parameters: tf.Tensor,
     batches: Sequence[Trajectories],
     settings: InnerSettings,
-    outer_gradient: Callable[[tf.Tensor, Trajectories], tf.Tensor],
+    outer: Callable[[tf.Tensor], OuterValues],
     value_baseline: tf.Tensor | None = None,
     inner_penalty: Callable[[int, tf.Tensor, Trajectories], tf.Tensor] | None = None,
 ) -> tf.Tensor:
@@ -302,9 +214,9 @@ def meta_gradient(
       policy: the policy.
       estimator: a row of the catalogue.
       parameters: theta, one copy per task, [K, P].
-      batches: S pre-update batches and the outer batch, S >= 1 inner steps.
+      batches: the pre-update batches of S >= 1 inner steps.
       settings: inner learning rate and averaging.
-      outer_gradient: v [K, P] from theta' [K, P] and the outer batch.
+      outer: the values after adaptation, from theta' [K, P].
       value_baseline: b [K] for unbiased_baseline; see `InnerStep`.
       inner_penalty: gradient [K, P] to subtract at each inner step's parameters (ProMP's inner KL
         penalty), from the step's number, its parameters [K, P] and its batch.
@@ -313,33 +225,27 @@ def meta_gradient(
       g_hat [K, P], an ascent direction.
 
     Raises:
-      InputError: fewer than two batches.
+      InputError: no batch.
     """
-    if len(batches) < 2:
-        raise InputError(
-            f"{len(batches)} batches given; need at least one pre-update and the outer one"
-        )
-    *sampled, outer_batch = batches
-    chain, seen = inner_chain(policy, estimator, parameters, sampled, settings)
-    outer = outer_batch
-    if settings.averaging == "steps":
-        outer = estimator.outer_loss(policy, chain[-1], outer_batch)
-    direction = outer_gradient(chain[-1], outer)
+    if not batches:
+        raise InputError("no pre-update batch given; give one for every inner step")
+    chain, seen = inner_chain(policy, estimator, parameters, batches, settings)
+    values = outer(chain[-1])
+    direction = values.gradient(estimator.outer_loss)
     for number in reversed(range(len(seen))):
         before, batch = chain[number], seen[number]
-        step = inner_step(
-            policy,
-            before,
-            chain[-1],
-            batch,
-            outer_batch,
-            settings,
-            value_baseline,
-            sampled[number],
+        step = InnerStep(
+            batch=batch,
+            sampled=batches[number],
+            outer=values,
+            constant=inner_constant(batch, settings),
+            shares=partial(trajectory_shares, policy, before, batch, settings),
+            score_products=tf.zeros_like(batch.mask),
+            value_baseline=value_baseline,
             first=number == 0,
             last=number == len(seen) - 1,
         )
-        direction = pull_back(estimator, step, before, direction)
+        direction = pull_back(policy, estimator, step, before, direction, settings)
         if inner_penalty is not None:
             direction -= inner_penalty(number, before, batch)
     return direction

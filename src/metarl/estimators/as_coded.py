@@ -25,7 +25,7 @@ from metarl.estimators.algebra import (
 )
 from metarl.estimators.catalogue import dice, emaml, lvc, maml
 from metarl.policies import Policy
-from metarl.trajectories import Trajectories, step_weights
+from metarl.trajectories import Trajectories
 
 AS_CODED: list[Estimator] = []
 row = partial(register, AS_CODED, suffix="_as_coded")
@@ -73,9 +73,7 @@ def sgmrl(step: InnerStep) -> tf.Tensor:
     """
     if not step.first:
         return tf.zeros_like(step.score_products)
-    outer = step.outer_batch
-    mean = tf.reduce_sum(step_weights(outer, "steps") * outer.advantages, axis=[1, 2])
-    return mean[:, None, None]
+    return step.outer.mean_advantage()[:, None, None]
 
 
 def learn2learn_loss(policy: Policy, parameters: tf.Tensor, batch: Trajectories) -> Trajectories:

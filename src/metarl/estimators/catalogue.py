@@ -13,17 +13,11 @@ import tensorflow as tf
 from metarl.estimators.algebra import (
     Estimator,
     InnerStep,
-    causal_ratios,
     decayed_sums,
-    leave_one_out_ratios,
     likelihood_ratio,
-    outer_average,
     register,
     rewards_to_go,
-    value,
-    value_curvatures,
 )
-from metarl.trajectories import step_weights
 
 ROWS: list[Estimator] = []
 row = partial(register, ROWS)
@@ -126,7 +120,7 @@ def unbiased(step: InnerStep) -> tf.Tensor:
 
     SG-MRL; E-MAML as Stadie et al. 2018 derive it. No bias, variance Theta(N).
     """
-    return value(step)[:, None, None]
+    return step.outer.value()[:, None, None]
 
 
 @row("V_hat(theta') - b", "Fallah 2021 with a baseline")
@@ -135,7 +129,7 @@ def unbiased_baseline(step: InnerStep) -> tf.Tensor:
 
     No bias, variance O(1) for b near E V(theta').
     """
-    values = value(step)
+    values = step.outer.value()
     baseline = other_tasks_mean(values) if step.value_baseline is None else step.value_baseline
     return (values - baseline)[:, None, None]
 
@@ -154,18 +148,15 @@ def emaml(step: InnerStep) -> tf.Tensor:
 
     meta_policy_search/meta_algos/trpo_maml.py:144: N T times smaller than the sum that E-MAML's
     objective asks for (its paper's own estimate is `unbiased`), and only the first inner step's
-    log pi. `score_rewards` are what it averages: there standardized over all tasks
+    log pi. Rewards are there standardized over all tasks
     (samplers/meta_sample_processor.py:40-44), which takes away a constant and divides by a scale.
     Bias O(1), variance O(1/N).
     """
     if not step.first:
         return tf.zeros_like(step.score_products)
-    mean_reward = tf.reduce_sum(
-        step_weights(step.outer_batch, "steps") * step.outer_batch.score_rewards, axis=[1, 2]
-    )
     lengths = tf.reduce_sum(step.batch.mask, axis=-1)
     steps = step.batch.sample_size * tf.reduce_sum(step.batch.weights * lengths, axis=-1)
-    return (mean_reward / steps)[:, None, None]
+    return (step.outer.mean_reward() / steps)[:, None, None]
 
 
 @row("V_hat(theta') - V_hat(theta'_{-i})", "ours")
@@ -173,22 +164,18 @@ def leave_one_out(step: InnerStep) -> tf.Tensor:
     """What trajectory i adds to the value, the same for all t.
 
     theta'_{-i} does not depend on X_i, so E[V(theta'_{-i}) s_i] = 0: no bias; the difference is
-    O(1/N), so the variance is O(1/N); lsf is its first-order Taylor expansion. V_hat(theta'_{-i})
-    comes from the same outer batch by per-decision importance weights, exact when that batch is
-    enumerated. Assumes that f_i depends on X_i alone. A baseline fitted on the same batch breaks
-    that at O(1/N). A scale or a divisor taken from the same batch (normalized advantages; the mean
-    over steps where lengths differ) breaks it at O(1): as N grows, theta' depends on theta through
-    that scale too, and no row of this catalogue differentiates it (`metarl audit exact --problem
-    stopping`).
+    O(1/N), so the variance is O(1/N); lsf is its first-order Taylor expansion. V_hat(theta') and
+    V_hat(theta'_{-i}) share their outer randomness. Assumes that f_i depends on X_i alone. A
+    baseline fitted on the same batch breaks that at O(1/N). A scale or a divisor taken from the
+    same batch (normalized advantages; the mean over steps where lengths differ) breaks it at O(1):
+    as N grows, theta' depends on theta through that scale too, and no row of this catalogue
+    differentiates it (`metarl audit exact --problem stopping`).
     Of several inner steps it is this in the last one. Before that, later data depend on X_i too and
     no value without X_i is at hand: there it takes lsf's weights, and has lsf's bias O(1/N).
     """
     if not step.last:
         return lsf(step)
-    outer = step.outer_batch
-    ratios = causal_ratios(step.policy, step.adapted_parameters, outer)
-    differences = outer_average(step, (ratios - leave_one_out_ratios(step)) * outer.rewards)
-    return tf.transpose(differences)[..., None]
+    return tf.transpose(step.outer.differences(step.shares()))[..., None]
 
 
 @row("c f_i . v - (c f_i)^T (grad^2 V_hat) (c f_i) / 2", "ours")
@@ -196,9 +183,9 @@ def lsf2(step: InnerStep) -> tf.Tensor:
     """The second-order Taylor expansion of leave_one_out's difference, the same for all t.
 
     Where lsf is the first-order one. Bias O(1/N^2), variance O(1/N). V_hat and what it assumes are
-    leave_one_out's; the derivatives at theta' do not degenerate like its importance weights. Before
-    the last of several inner steps it takes lsf's weights.
+    leave_one_out's; derivatives at theta' do not degenerate as importance weights do. Before the
+    last of several inner steps it takes lsf's weights.
     """
     if not step.last:
         return lsf(step)
-    return lsf(step) - 0.5 * tf.transpose(value_curvatures(step))[..., None]
+    return lsf(step) - 0.5 * tf.transpose(step.outer.curvatures(step.shares()))[..., None]

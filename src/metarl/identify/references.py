@@ -6,6 +6,7 @@ tasks: the task axis is [E * V * K].
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +14,8 @@ import tensorflow as tf
 from metarl.estimators import Estimator, InnerStep, meta_gradient
 from metarl.estimators.algebra import inner_chain
 from metarl.identify.bundle import Bundle
-from metarl.objectives import clipped_gradient, kl_gradient
+from metarl.objectives import kl_gradient
+from metarl.outer_values import Loss, Sampled
 from metarl.policies import Policy
 from metarl.progress import Progress
 from metarl.settings import InnerSettings
@@ -101,14 +103,18 @@ def _compute(bundles: Sequence[Bundle], group: Sequence[Estimator]) -> np.ndarra
     ]
     batches = _batches(policy, composite, per_task("parameters"), steps, settings)
 
-    def outer_gradient(parameters: tf.Tensor, outer: Trajectories) -> tf.Tensor:
-        if first.outer_gradient is not None:
-            given = np.concatenate([bundle.outer_gradient for bundle in bundles])
-            return tf.constant(np.tile(given, (copies, 1)))
-        direction = clipped_gradient(policy, parameters, outer, settings.averaging, first.clip)
-        if first.entropy_coefficient:
-            direction += first.entropy_coefficient * entropy_gradient(policy, parameters, outer)
-        return direction
+    class Dumped(Sampled):
+        """With the bundles' own v or entropy bonus, where they have one."""
+
+        def gradient(self, loss: Loss) -> tf.Tensor:
+            if first.outer_gradient is not None:
+                given = np.concatenate([bundle.outer_gradient for bundle in bundles])
+                return tf.constant(np.tile(given, (copies, 1)))
+            direction = super().gradient(loss)
+            if first.entropy_coefficient:
+                entropy = entropy_gradient(policy, self.parameters, self.batch)
+                direction += first.entropy_coefficient * entropy
+            return direction
 
     def inner_penalty(number: int, parameters: tf.Tensor, inner: Trajectories) -> tf.Tensor:
         # the code takes the mean over inner steps
@@ -117,13 +123,14 @@ def _compute(bundles: Sequence[Bundle], group: Sequence[Estimator]) -> np.ndarra
     def copied(x: tf.Tensor) -> tf.Tensor:
         return tf.tile(x, [copies, *[1] * (len(x.shape) - 1)])
 
+    *inner_batches, outer_batch = (_by_task(batch, copied) for batch in batches)
     gradients = meta_gradient(
         policy,
         composite,
         copied(per_task("evaluation_parameters")),
-        [_by_task(batch, copied) for batch in batches],
+        inner_batches,
         settings,
-        outer_gradient,
+        partial(Dumped, policy, outer_batch, settings.averaging, first.clip),
         inner_penalty=inner_penalty if first.kl_coefficient else None,
     )
     gradients = gradients.numpy().reshape(copies, len(bundles), tasks, -1)

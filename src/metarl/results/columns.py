@@ -113,6 +113,24 @@ EXACT = Table(
     ),
 )
 
+LIMIT = Table(
+    "limit audit",
+    (
+        *_texts(key=True, problem="finite problem, or a random instance of one: chain-3"),
+        *ESTIMATOR,
+        *_integers(bias_order="s: as N grows, bias / N^s approaches bias_coefficient"),
+        *_numbers(
+            bias_coefficient="of the leading term; 0: no term down to this order",
+            bias_floor="the bias that does not vanish",
+        ),
+        *_integers(variance_order="s: variance / N^s approaches variance_coefficient"),
+        *_numbers(
+            variance_coefficient="of the leading term",
+            gradient_norm="||grad J_N|| in the limit",
+        ),
+    ),
+)
+
 MEASURES = _numbers(
     squared_bias="||E[g_hat - reference]||^2, without bias: it may be negative",
     relative_bias="squared_bias^(1/2) / ||E reference||",

@@ -6,26 +6,22 @@ activations stay in the processor's cache.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
 from metarl.adaptation import adapt
 from metarl.estimators import Estimator, meta_gradient
-from metarl.estimators.algebra import (
-    effective_sample_size,
-    inner_chain,
-    inner_step,
-    leave_one_out_ratios,
-)
+from metarl.estimators.algebra import inner_chain, trajectory_shares
 from metarl.estimators.catalogue import other_tasks_mean
 from metarl.objectives import (
-    clipped_gradient,
     improvement_and_kl,
     kl_gradient,
     mean_kl,
     meta_fisher_product,
 )
+from metarl.outer_values import Sampled
 from metarl.policies import GaussianMLPPolicy
 from metarl.settings import TrainingSettings
 from metarl.trajectories import Trajectories, step_weights
@@ -169,9 +165,7 @@ class MetaObjective:
         """A shard's mean meta-gradient [P], at theta [K, P]."""
         policy, settings = self.policy, self.settings
 
-        def outer_gradient(parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
-            clip = settings.clip if settings.outer_optimizer == "adam" else None
-            return clipped_gradient(policy, parameters, batch, settings.averaging, clip)
+        clip = settings.clip if settings.outer_optimizer == "adam" else None
 
         def inner_penalty(number: int, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
             share = inner_kl_coefficients[number] / settings.inner_steps
@@ -180,13 +174,14 @@ class MetaObjective:
         def of_task(
             parameters: tf.Tensor, batches: list[Trajectories], value_baseline: tf.Tensor
         ) -> tf.Tensor:
+            *inner_batches, outer_batch = batches
             return meta_gradient(
                 policy,
                 self.entry,
                 parameters,
-                batches,
+                inner_batches,
                 settings.inner,
-                outer_gradient,
+                partial(Sampled, policy, outer_batch, settings.averaging, clip),
                 value_baseline,
                 None if inner_kl_coefficients is None else inner_penalty,
             )
@@ -239,5 +234,6 @@ class MetaObjective:
         after = parameters
         for batch in inner_batches:
             before, after = after, adapt(self.policy, after, batch, self.settings.inner)
-        step = inner_step(self.policy, before, after, batch, outer_batch, self.settings.inner)
-        return tf.reduce_mean(effective_sample_size(leave_one_out_ratios(step), outer_batch))
+        shares = trajectory_shares(self.policy, before, batch, self.settings.inner)
+        outer = Sampled(self.policy, outer_batch, self.settings.averaging, None, after)
+        return tf.reduce_mean(outer.effective_sample_size(shares))

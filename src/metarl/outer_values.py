@@ -1,0 +1,199 @@
+"""V after adaptation: all that estimators need from the world behind theta'.
+
+Estimators do not know where values come from. An `OuterValues` answers at one theta' [K, P], with
+the same outer randomness for every question, so that differences of its values are small where
+those of theta' are:
+
+    Sampled      a batch of trajectories with per-decision importance weights (training)
+    ClosedForm   a differentiable function: enumeration in the exact audits, dynamic programming for
+                 tabular processes; no outer noise
+
+A further implementation needs `value`, `gradient` and, for leave_one_out, `differences`; lsf2 alone
+asks for `curvatures`. Re-simulation answers `differences` from rollouts at theta' - share with the
+start states and the action noise of theta'; it may fill the rows that it leaves out with 0 and
+scale the others, since the estimate is linear in them.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import tensorflow as tf
+
+from metarl.objectives import clipped_gradient
+from metarl.policies import Policy, log_prob
+from metarl.settings import Averaging
+from metarl.trajectories import Trajectories, step_weights
+
+Loss = Callable[[Policy, tf.Tensor, Trajectories], Trajectories]  # the batch as a loss weighs it
+
+
+class OuterValues(Protocol):
+    """V_hat around theta' [K, P]; `shares` are changes of theta', [N, K, P]."""
+
+    def value(self) -> tf.Tensor:
+        """V_hat(theta'): [K]."""
+
+    def gradient(self, loss: Loss) -> tf.Tensor:
+        """v = grad V_hat(theta'), an ascent direction: [K, P].
+
+        Args:
+          loss: the estimator's outer loss, where the outer average is over steps.
+        """
+
+    def differences(self, shares: tf.Tensor) -> tf.Tensor:
+        """V_hat(theta') - V_hat(theta' - share): [N, K]."""
+
+    def curvatures(self, shares: tf.Tensor) -> tf.Tensor:
+        """share^T (grad^2 V_hat)(theta') share: [N, K]."""
+
+    def mean_reward(self) -> tf.Tensor:
+        """The mean over all steps of the reward, which emaml takes for a value: [K]."""
+
+    def mean_advantage(self) -> tf.Tensor:
+        """The mean over all steps of the advantage, which sgmrl_as_coded takes for one: [K]."""
+
+
+class Sampled(NamedTuple):
+    """Values from one outer batch, by importance weights where theta' is not the policy that acted.
+
+    Attributes:
+      policy: the policy.
+      batch: post-update trajectories.
+      averaging: over steps or trajectories.
+      clip: PPO's epsilon in `gradient`; None: no clipping.
+      parameters: theta', [K, P].
+    """
+
+    policy: Policy
+    batch: Trajectories
+    averaging: Averaging
+    clip: float | None
+    parameters: tf.Tensor
+
+    def value(self) -> tf.Tensor:
+        """The batch's average score reward.
+
+        Off policy (later outer epochs on the same data) rewards carry per-decision importance
+        weights, Precup et al. 2000; on policy these are 1 but for rounding.
+        """
+        return self._average(self.ratios(self.parameters) * self.batch.score_rewards)
+
+    def gradient(self, loss: Loss) -> tf.Tensor:
+        batch = self.batch
+        if self.averaging == "steps":
+            batch = loss(self.policy, self.parameters, batch)
+        return clipped_gradient(self.policy, self.parameters, batch, self.averaging, self.clip)
+
+    def differences(self, shares: tf.Tensor) -> tf.Tensor:
+        left_out = self.ratios_without(shares)
+        return self._average((self.ratios(self.parameters) - left_out) * self.batch.rewards)
+
+    def curvatures(self, shares: tf.Tensor) -> tf.Tensor:
+        """Of the average reward under the per-decision weights, which is V_hat near theta'."""
+        parameters = self.parameters
+
+        def curvature(share: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as second:
+                second.watch(parameters)
+                with tf.GradientTape() as first:
+                    first.watch(parameters)
+                    values = self._average(self.ratios(parameters) * self.batch.rewards)
+                    values = tf.reduce_sum(values)
+                slope = tf.reduce_sum(first.gradient(values, parameters) * share)
+            return tf.reduce_sum(second.gradient(slope, parameters) * share, axis=-1)
+
+        return tf.map_fn(curvature, shares)
+
+    def mean_reward(self) -> tf.Tensor:
+        """Of score rewards, without importance weights, as published code has it."""
+        weights = step_weights(self.batch, "steps")
+        return tf.reduce_sum(weights * self.batch.score_rewards, axis=[1, 2])
+
+    def mean_advantage(self) -> tf.Tensor:
+        """Without importance weights, as published code has it."""
+        weights = step_weights(self.batch, "steps")
+        return tf.reduce_sum(weights * self.batch.advantages, axis=[1, 2])
+
+    def ratios(self, parameters: tf.Tensor) -> tf.Tensor:
+        """Per-decision importance weights prod_{t' <= t} pi_theta / pi_behaviour: [K, N, T]."""
+        batch = self.batch
+        current = log_prob(self.policy, parameters, batch.observations, batch.actions)
+        behaviour = self.policy.distribution(batch.behaviour).log_prob(batch.actions)
+        return tf.exp(tf.cumsum(batch.mask * (current - behaviour), axis=-1))
+
+    def ratios_without(self, shares: tf.Tensor) -> tf.Tensor:
+        """Those under theta' - share, for every share: [N_inner, K, N_outer, T]."""
+        return tf.map_fn(lambda share: self.ratios(self.parameters - share), shares)
+
+    def effective_sample_size(self, shares: tf.Tensor) -> tf.Tensor:
+        """(sum w)^2 / sum w^2 of the last step's weights under theta' - share: [K].
+
+        The smallest over shares; at most the number of rows of the batch.
+        """
+        final = self.ratios_without(shares)[..., -1]
+        sizes = tf.reduce_sum(final, axis=-1) ** 2 / tf.reduce_sum(final**2, axis=-1)
+        return tf.reduce_min(sizes, axis=0)
+
+    def _average(self, x: tf.Tensor) -> tf.Tensor:
+        """The batch's average of x [..., K, N, T]: [..., K]."""
+        return tf.reduce_sum(step_weights(self.batch, self.averaging) * x, axis=[-2, -1])
+
+
+class Totals(NamedTuple):
+    """Expected sums over the steps of an episode, [K] each.
+
+    Attributes:
+      reward: of rewards: V.
+      advantage: of advantages, the rewards-to-go.
+      steps: of 1: the expected length.
+    """
+
+    reward: tf.Tensor
+    advantage: tf.Tensor
+    steps: tf.Tensor
+
+
+class ClosedForm(NamedTuple):
+    """Values by a differentiable function of the parameters.
+
+    Attributes:
+      totals: from parameters [R, P] of any number of rows.
+      parameters: theta', [K, P].
+    """
+
+    totals: Callable[[tf.Tensor], Totals]
+    parameters: tf.Tensor
+
+    def value(self) -> tf.Tensor:
+        return self.totals(self.parameters).reward
+
+    def gradient(self, loss: Loss) -> tf.Tensor:
+        """Of V itself: the average is over trajectories."""
+        with tf.GradientTape() as tape:
+            tape.watch(self.parameters)
+            values = self.value()
+        return tape.gradient(values, self.parameters)
+
+    def differences(self, shares: tf.Tensor) -> tf.Tensor:
+        rows = tf.reshape(self.parameters - shares, [-1, shares.shape[-1]])
+        return self.value() - tf.reshape(self.totals(rows).reward, shares.shape[:-1])
+
+    def curvatures(self, shares: tf.Tensor) -> tf.Tensor:
+        flat = tf.reshape(shares, [-1, shares.shape[-1]])
+        rows = tf.tile(self.parameters, [shares.shape[0], 1])
+        distances = tf.zeros_like(flat[:, :1])  # along each share, where V is differentiated twice
+        with tf.GradientTape() as second:
+            second.watch(distances)
+            with tf.GradientTape() as first:
+                first.watch(distances)
+                values = self.totals(rows + distances * flat).reward
+            slopes = first.gradient(values, distances)
+        return tf.reshape(second.gradient(slopes, distances), shares.shape[:-1])
+
+    def mean_reward(self) -> tf.Tensor:
+        totals = self.totals(self.parameters)
+        return totals.reward / totals.steps
+
+    def mean_advantage(self) -> tf.Tensor:
+        totals = self.totals(self.parameters)
+        return totals.advantage / totals.steps
