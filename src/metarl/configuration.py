@@ -159,9 +159,11 @@ def _run(config: Mapping, layers: Mapping[str, Mapping], **identity: str) -> Tra
             **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()},
         )
     except InputError as error:
-        _, place, *others = layers
-        places = [place, *(other for other in others if layers[other])]
-        raise InputError(f"{' with '.join(places)}: {error}") from None
+        setting = str(error).partition(" ")[0]  # a comma after it: one of several that clash
+        stating = [place for place, layer in layers.items() if setting in layer]
+        _, first, *others = layers
+        several = [first, *(place for place in others if layers[place])]
+        raise InputError(f"{' with '.join(stating[-1:] or several)}: {error}") from None
 
 
 # --- reading -----------------------------------------------------------------------------------

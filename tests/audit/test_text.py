@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from metarl.audit.text import aligned, text
+from metarl.audit.text import aligned, limits, text
 
 KEYS = {"problem": "chain", "estimator": "lsf"}
 
@@ -53,3 +53,21 @@ def test_estimators_keep_the_order_of_the_table():
     ]
     heads = [line for line in text(pd.DataFrame(rows)).splitlines() if " on chain" in line]
     assert heads == ["unbiased on chain", "lsf on chain"]
+
+
+def test_leading_terms_in_a_line_each():
+    table = pd.DataFrame(
+        {
+            "problem": ["bandit"] * 3,
+            "estimator": ["lsf2", "maml", "unbiased"],
+            "bias_order": [-2, 0, 0],
+            "bias_coefficient": [0.00382, 0.0582, 0.0],
+            "variance_order": [-1, -1, 1],
+            "variance_coefficient": [0.002, 0.0117, 0.143],
+        }
+    )
+    assert limits(table).splitlines() == [
+        "lsf2 on bandit: bias 0.00382 / N^2, variance 0.002 / N",
+        "maml on bandit: bias 0.0582, variance 0.0117 / N",
+        "unbiased on bandit: bias none, variance 0.143 N",
+    ]

@@ -44,12 +44,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from metarl.adaptation import adapt, trajectory_gradients
 from metarl.audit.exact import ExactAudit
 from metarl.audit.problems import FiniteProblem, problem
 from metarl.audit.settings import LimitSettings
+from metarl.audit.text import limits
 from metarl.estimators import CATALOGUE, Estimator, estimator, meta_gradient
 from metarl.outer_values import ClosedForm
 from metarl.progress import Progress
@@ -317,3 +319,4 @@ def audit(settings: LimitSettings, output: Path) -> None:
         rows += Limit(finite, entries).rows()
         progress.advance(finite.name)
     write_table(columns.LIMIT, rows, output)
+    print(limits(pd.DataFrame(rows)))

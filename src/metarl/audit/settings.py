@@ -35,7 +35,7 @@ class ExactSettings:
     """What an exact audit depends on, of catalogue entries or of anyone's gradient functions."""
 
     problem: str
-    """bandit, chain, windy, stopping or two_steps; or a random instance of one, such as chain-3."""
+    """A finite problem, such as bandit or chain; or a random instance of one, such as chain-3."""
     sample_sizes: tuple[int, ...]
     """The inner sample sizes N."""
     estimators: tuple[str, ...] = ()

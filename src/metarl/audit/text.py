@@ -33,6 +33,22 @@ def text(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def limits(table: pd.DataFrame) -> str:
+    """The table of `metarl audit limit`: what bias and variance approach, a line an estimator."""
+    lines = []
+    for row in table.itertuples():
+        bias = power(row.bias_coefficient, row.bias_order) if row.bias_coefficient else "none"
+        variance = power(row.variance_coefficient, row.variance_order)
+        lines.append(f"{row.estimator} on {row.problem}: bias {bias}, variance {variance}")
+    return "\n".join(lines)
+
+
+def power(coefficient: float, order: int) -> str:
+    """0.0045 / N^2 of a coefficient and the order -2."""
+    size = {0: "", 1: "N"}.get(abs(order), f"N^{abs(order)}")
+    return f"{coefficient:.4g}{' / ' if order < 0 else ' '}{size}".rstrip()
+
+
 def aligned(rows: pd.DataFrame) -> list[str]:
     """A head and the rows, in columns of one width each."""
     columns = [name for name in COLUMNS if name in rows]
