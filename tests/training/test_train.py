@@ -446,6 +446,22 @@ def test_a_failure_names_the_task_among_all(monkeypatch):
         iterate(iterate.start(), 0)
 
 
+def test_an_initial_policy_beyond_the_bounds_is_told(tmp_path, monkeypatch, capsys):
+    """The share against a count, both sides of the threshold, and that a run asks at its start."""
+    iterate = MetaIteration(SETTINGS, CATALOGUE["lvc"], 1)
+    _, iteration = iterate(iterate.start(), 0)
+    environment = iterate.samplers[0].environment
+    means = np.concatenate([rollouts[0].behaviour[0] for rollouts in iteration.rollouts])
+    outside = np.abs(means) > environment.single_action_space.high
+    assert train.beyond_bounds(iteration, environment) == pytest.approx(outside.mean())
+    for share, told in ((0.31, True), (0.29, False)):
+        train.warn_of_start(share)
+        assert ("31% of the initial policy's mean actions" in capsys.readouterr().err) == told
+    monkeypatch.setattr(train, "beyond_bounds", lambda *_: 0.9)
+    train.train(dataclasses.replace(SETTINGS, iterations=1), *paths(tmp_path))
+    assert "warning: 90%" in capsys.readouterr().err
+
+
 def test_a_run_that_never_moved_or_is_at_a_bound_says_so():
     row = {"step_accepted": 0.0, "inner_kl_coefficient": 0.0}
     trpo = dataclasses.replace(

@@ -8,6 +8,7 @@ import math
 import sys
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import tensorflow as tf
 
@@ -22,6 +23,8 @@ from metarl.results.writer import write_table
 from metarl.settings import TrainingSettings
 from metarl.storage import require_writable
 from metarl.training.iteration import Iteration, MetaIteration, RunState
+
+MOST_BEYOND_BOUNDS = 0.3  # of mean actions; above, an initial policy is warned of
 
 
 def train(
@@ -67,6 +70,8 @@ def train(
         before = state
         state, iteration = iterate(before, number)
         require_finite_gradient(iteration, settings, number)
+        if number == 0:
+            warn_of_start(beyond_bounds(iteration, iterate.samplers[0].environment))
         effective_sample_size = math.nan
         if entry.name == "leave_one_out":
             effective_sample_size = float(
@@ -128,6 +133,24 @@ def curve_rows(
         }
         for inner_step, returns in enumerate(task_returns)
     ]
+
+
+def beyond_bounds(iteration: Iteration, environment: gymnasium.vector.VectorEnv) -> float:
+    """The share of the acting policy's mean actions, before adaptation, that are clipped."""
+    space = environment.single_action_space
+    means = np.concatenate([rollouts[0].behaviour[0] for rollouts in iteration.rollouts])
+    return float(np.mean((means < space.low) | (means > space.high)))
+
+
+def warn_of_start(share: float) -> None:
+    """Tells of an initial policy most of whose noise and gradient the clipping hides."""
+    if share > MOST_BEYOND_BOUNDS:
+        print(
+            f"warning: {share:.0%} of the initial policy's mean actions lie beyond the bounds of"
+            " the environment, where its noise changes nothing and its gradient says little; runs"
+            " that start so learned late or never: try another seed",
+            file=sys.stderr,
+        )
 
 
 def warnings_of(settings: TrainingSettings, rows: list[dict]) -> list[str]:
