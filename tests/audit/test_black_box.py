@@ -307,7 +307,10 @@ def test_a_file_that_cannot_be_imported(tmp_path, monkeypatch, source, message):
             ("bandit", ["absent_file:sound"], [2]),
             "absent_file:sound cannot be imported (ModuleNotFoundError: No module",
         ),
-        (("two_steps", ["theirs:sound"], [2]), "choose one of bandit, chain, windy, stopping"),
+        (
+            ("two_steps", ["theirs:sound"], [2]),
+            "choose one of bandit, chain, long_chain, windy, stopping",
+        ),
         (("maze", ["theirs:sound"], [2]), "unknown problem 'maze'"),
         (("bandit", ["theirs:sound"], [0]), "sample size is 0"),
         (("bandit", ["theirs:sound"], []), "no sample size given"),
