@@ -3,7 +3,11 @@
 Through the code that training adapts with.
 """
 
+import copy
+import dataclasses
+import functools
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gymnasium
@@ -15,7 +19,7 @@ from metarl.policy_files import load_policy
 from metarl.randomness import generator
 from metarl.results import columns
 from metarl.results.writer import write_table
-from metarl.rollouts import Rollout, make_sampler
+from metarl.rollouts import Rollout, Sampler, make_sampler
 from metarl.settings import TrainingSettings, require
 from metarl.storage import require_writable
 from metarl.training.iteration import adaptation_chain, compiled_adaptation
@@ -62,7 +66,7 @@ def path_table(positions: np.ndarray, rollout: Rollout, tasks: np.ndarray) -> pd
 
 
 def evaluate(
-    policy: Path,
+    policy: Sequence[Path],
     output: Path,
     tasks: int,
     trajectories: int,
@@ -76,59 +80,69 @@ def evaluate(
     Held out: the tasks come from a random stream of their own, drawn by the run's seed.
 
     Args:
-      policy: .npz of `metarl train`.
-      output: parquet file with columns algorithm, environment, estimator, seed, task, inner_step,
-        mean_return.
+      policy: .npz files of `metarl train`, of any runs; those of like settings share what is
+        compiled.
+      output: parquet file of `columns.EVALUATION`.
       tasks: K.
       trajectories: N, both for adaptation and for the returns.
       inner_steps: the most inner steps.
       later_step_scale: what the second and later inner steps multiply the inner learning rate by;
         0.5 in cbfinn/maml_rl maml_examples/test_maml_cheetah.py.
-      paths: parquet file of where the bodies went, or None: the first trajectories of every task,
-        with columns algorithm, environment, estimator, seed, inner_step and those of `path_table`.
+      paths: parquet file of where the bodies went with the last policy, or None: the first
+        trajectories of every task, with columns algorithm, environment, estimator, seed, inner_step
+        and those of `path_table`.
       threads: of the physics; results do not depend on it.
     """
-    require_writable(output, *([paths] if paths else []), inputs=[policy])
-    parameters, trained = load_policy(policy)
-    settings = TrainingSettings(**{**vars(trained), "tasks": tasks, "trajectories": trajectories})
+    require_writable(output, *([paths] if paths else []), inputs=policy)
+    policies = [load_policy(path) for path in policy]
     require(inner_steps >= 0, "inner_steps", inner_steps, "an integer >= 0")
     require(later_step_scale > 0, "later_step_scale", later_step_scale, "a positive number")
-    entry = estimator(settings.estimator)
-    sampler = make_sampler(settings, threads)
-    drawn = sampler.environment.sample_tasks(generator(settings.seed, "held-out tasks"), tasks)
-    if paths:
-        sampler.environment = RecordPositions(sampler.environment)
-    eta = settings.inner_learning_rate
-    learning_rates = [eta if step == 0 else later_step_scale * eta for step in range(inner_steps)]
-    _, rollouts = adaptation_chain(
-        sampler,
-        compiled_adaptation(sampler.policy, entry, settings),
-        settings,
-        parameters,
-        drawn,
-        learning_rates,
-        ("held-out rollout",),
-    )
-    run = {
-        name: getattr(settings, name) for name in ("algorithm", "environment", "estimator", "seed")
-    }
-    rows = [
-        {
-            **run,
-            "task": task,
-            "inner_step": step,
-            "mean_return": float(value),
+    made = functools.cache(adapter)
+    frames = []
+    for number, (parameters, trained) in enumerate(policies):
+        settings = dataclasses.replace(trained, tasks=tasks, trajectories=trajectories)
+        sampler, compiled_adapt = made(dataclasses.replace(settings, seed=0, iterations=1), threads)
+        drawn = sampler.environment.sample_tasks(generator(settings.seed, "held-out tasks"), tasks)
+        if paths and number == len(policies) - 1:
+            sampler = copy.copy(sampler)
+            sampler.environment = RecordPositions(sampler.environment)
+        eta = settings.inner_learning_rate
+        learning_rates = [
+            eta if step == 0 else later_step_scale * eta for step in range(inner_steps)
+        ]
+        _, rollouts = adaptation_chain(
+            sampler,
+            compiled_adapt,
+            settings,
+            parameters,
+            drawn,
+            learning_rates,
+            ("held-out rollout",),
+        )
+        run = {
+            name: getattr(settings, name)
+            for name in ("algorithm", "environment", "estimator", "seed")
         }
-        for step, rollout in enumerate(rollouts)
-        for task, value in enumerate(rollout.returns.mean(axis=1))
-    ]
-    frame = pd.DataFrame(rows)
-    means = frame.groupby("inner_step")["mean_return"].mean()
-    print(
-        f"{settings.environment} {settings.algorithm} seed {settings.seed}: held-out return "
-        + " -> ".join(f"{value:.1f}" for value in means),
-        file=sys.stderr,
-    )
+        rows = [
+            {
+                **run,
+                "iterations": settings.iterations,
+                "task": task,
+                "inner_step": step,
+                "mean_return": float(value),
+            }
+            for step, rollout in enumerate(rollouts)
+            for task, value in enumerate(rollout.returns.mean(axis=1))
+        ]
+        frames.append(pd.DataFrame(rows))
+        means = frames[-1].groupby("inner_step")["mean_return"].mean()
+        print(
+            f"{settings.environment} {settings.algorithm} seed {settings.seed}: after"
+            f" {settings.iterations} iterations, held-out return "
+            + " -> ".join(f"{value:.1f}" for value in means),
+            file=sys.stderr,
+            flush=True,
+        )
     if paths:
         traces = [
             path_table(np.array(positions), rollout, drawn).assign(**run, inner_step=step)
@@ -138,4 +152,11 @@ def evaluate(
         ]
         shape = (drawn.shape[1], sampler.environment.rollouts[0][0].shape[-1])
         write_table(columns.paths(*shape), pd.concat(traces), paths)
-    write_table(columns.EVALUATION, frame, output)
+    write_table(columns.EVALUATION, pd.concat(frames, ignore_index=True), output)
+
+
+def adapter(settings: TrainingSettings, threads: int) -> tuple[Sampler, Callable]:
+    """What rolls out and adapts with these settings, whatever seed and length of the run."""
+    sampler = make_sampler(settings, threads)
+    entry = estimator(settings.estimator)
+    return sampler, compiled_adaptation(sampler.policy, entry, settings)

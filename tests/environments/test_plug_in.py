@@ -385,16 +385,17 @@ def test_an_edited_plug_in_starts_afresh(module, tmp_path):
 
 def test_training_and_evaluation_on_a_plug_in(module, tmp_path):
     from metarl.evaluation import evaluate
-    from metarl.training.train import train
+    from metarl.training.train import RunFiles, train
 
     name = f"{module}:Corridor"
     settings = TrainingSettings(
         name, "lsf", "lsf", iterations=2, tasks=4, trajectories=3, horizon=5, hidden_sizes=(4,)
     )
-    train(settings, tmp_path / "run.parquet", tmp_path / "run.npz", tmp_path / "checkpoints")
+    files = [RunFiles(tmp_path / "run.parquet", tmp_path / "run.npz")]
+    train(settings, files, tmp_path / "checkpoints")
     curves = pd.read_parquet(tmp_path / "run.parquet")
     assert set(curves["environment"]) == {name} and len(curves) == 4
     outputs = {"output": tmp_path / "returns.parquet", "paths": tmp_path / "paths.parquet"}
-    evaluate(tmp_path / "run.npz", tasks=2, trajectories=2, inner_steps=1, **outputs)
+    evaluate([tmp_path / "run.npz"], tasks=2, trajectories=2, inner_steps=1, **outputs)
     for path in outputs.values():
         assert set(pd.read_parquet(path)["environment"]) == {name}

@@ -16,11 +16,13 @@ import pytest
 import tensorflow as tf
 
 from metarl import checkpoints
+from metarl.adaptation import adapt
 from metarl.environments import PhysicsError
 from metarl.errors import InputError
 from metarl.estimators import CATALOGUE, estimator, meta_gradient
 from metarl.evaluation import evaluate
 from metarl.optimizers import optimizer_of
+from metarl.optimizers.measures import standard_error
 from metarl.outer_values import Sampled
 from metarl.policy_files import load_policy
 from metarl.randomness import generator
@@ -45,8 +47,9 @@ SETTINGS = TrainingSettings(
 )
 
 
-def paths(folder: Path) -> tuple[Path, Path, Path]:
-    return folder / "run.parquet", folder / "run.npz", folder / "checkpoints"
+def paths(folder: Path, tensorboard: Path | None = None) -> tuple[list[train.RunFiles], Path]:
+    files = train.RunFiles(folder / "run.parquet", folder / "run.npz", tensorboard)
+    return [files], folder / "checkpoints"
 
 
 def outer_step(sampler, name: str, settings: TrainingSettings, theta: np.ndarray, shards):
@@ -63,7 +66,7 @@ def outer_step(sampler, name: str, settings: TrainingSettings, theta: np.ndarray
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    train.train(SETTINGS, *paths(folder), tensorboard=folder / "tensorboard")
+    train.train(SETTINGS, *paths(folder, folder / "tensorboard"))
     return folder
 
 
@@ -455,11 +458,79 @@ def test_an_initial_policy_beyond_the_bounds_is_told(tmp_path, monkeypatch, caps
     outside = np.abs(means) > environment.single_action_space.high
     assert train.beyond_bounds(iteration, environment) == pytest.approx(outside.mean())
     for share, told in ((0.31, True), (0.29, False)):
-        train.warn_of_start(share)
+        train.warn_of_start(share, 0.1)
         assert ("31% of the initial policy's mean actions" in capsys.readouterr().err) == told
+    for divergence, told in ((0.31, True), (0.29, False)):
+        train.warn_of_start(0.1, divergence)
+        assert ("warning: an inner step" in capsys.readouterr().err) == told
     monkeypatch.setattr(train, "beyond_bounds", lambda *_: 0.9)
     train.train(dataclasses.replace(SETTINGS, iterations=1), *paths(tmp_path))
     assert "warning: 90%" in capsys.readouterr().err
+
+
+def test_the_divergence_of_an_inner_step_is_that_of_the_adapted_policy():
+    """Against Gaussians written out, task by task, from a MetaIteration's own batches."""
+    iterate = MetaIteration(SETTINGS, CATALOGUE["lvc"], 1)
+    state = iterate.start()
+    _, iteration = iterate(state, 0)
+    found = iterate.objective.step_divergence(state.parameters, iteration.shards)
+    policy, expected = iterate.samplers[0].policy, []
+    for shard in iteration.shards:
+        theta = every_task(state.parameters, shard[0].mask.shape[0])
+        after = adapt(policy, theta, shard[0], SETTINGS.inner)
+        mean, log_std = policy.outputs(after, shard[0].observations)
+        mean_before, log_std_before = shard[0].behaviour
+        ratio = np.exp(2 * (log_std_before - log_std))
+        distance = (mean - mean_before).numpy() ** 2 * np.exp(-2 * log_std)
+        divergence = 0.5 * (ratio + distance - 1) + (log_std - log_std_before).numpy()
+        expected.append(divergence.sum(-1).mean())
+    assert found == pytest.approx(np.mean(expected), rel=1e-4) and found > 1e-6
+
+
+def test_the_standard_error_is_that_of_the_mean_over_tasks():
+    """The objective's two numbers against the tasks' own gradients, one objective call a task."""
+    settings = dataclasses.replace(SETTINGS, tasks=4, estimator="lsf", inner_kl_coefficient=0.0)
+    iterate = MetaIteration(settings, CATALOGUE["lsf"], 1)
+    state = iterate.start()
+    _, iteration = iterate(state, 0)
+    single = dataclasses.replace(settings, tasks=1)
+    objective = MetaObjective(iterate.samplers[0].policy, CATALOGUE["lsf"], single)
+    tasks = [
+        [
+            tf.nest.map_structure(lambda x, k=k: x[k : k + 1] if np.ndim(x) else x, batch)
+            for batch in shard
+        ]
+        for shard in iteration.shards
+        for k in range(2)
+    ]
+    each = np.array([objective.gradient(state.parameters, [task]).mean for task in tasks])
+    norm, error = iteration.measures.gradient_norms[0], iteration.measures.standard_error
+    assert float(norm) == pytest.approx(np.linalg.norm(each.mean(axis=0)), rel=1e-4)
+    assert error == pytest.approx(np.sqrt(each.var(axis=0, ddof=1).sum() / 4), rel=1e-4)
+    assert np.isnan(standard_error(tf.ones(3), tf.constant(3.0), 1))
+
+
+def test_seeds_of_one_process_are_the_runs_of_their_own(trained, tmp_path):
+    """Byte for byte, with the policies along the way; a shorter run's policy is the kept one."""
+    seeds = [4, SETTINGS.seed]
+    files = [train.RunFiles(tmp_path / f"{s}.parquet", tmp_path / f"{s}.npz") for s in seeds]
+    train.train(SETTINGS, files, tmp_path / "checkpoints", seeds, policy_interval=2)
+    for suffix in ("parquet", "npz"):
+        alone = (trained / f"run.{suffix}").read_bytes()
+        assert (tmp_path / f"{SETTINGS.seed}.{suffix}").read_bytes() == alone
+        assert (tmp_path / f"4.{suffix}").read_bytes() != alone
+    train.train(dataclasses.replace(SETTINGS, iterations=2), *paths(tmp_path))
+    kept = tmp_path / f"{SETTINGS.seed}_iteration_2.npz"
+    assert kept.read_bytes() == (tmp_path / "run.npz").read_bytes()
+    policies = [tmp_path / f"{s}.npz" for s in seeds]
+    evaluate(policies, tmp_path / "together.parquet", tasks=4, trajectories=2, inner_steps=1)
+    alone = []
+    for path in policies:
+        evaluate([path], tmp_path / "alone.parquet", tasks=4, trajectories=2, inner_steps=1)
+        alone.append(pd.read_parquet(tmp_path / "alone.parquet"))
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "together.parquet"), pd.concat(alone, ignore_index=True)
+    )
 
 
 def test_a_run_that_never_moved_or_is_at_a_bound_says_so():
@@ -505,7 +576,7 @@ def test_evaluation_table(trained, tmp_path):
     outputs = [tmp_path / "one.parquet", tmp_path / "two.parquet"]
     for threads, output in enumerate(outputs, start=1):
         evaluate(
-            trained / "run.npz", output, tasks=4, trajectories=2, inner_steps=3, threads=threads
+            [trained / "run.npz"], output, tasks=4, trajectories=2, inner_steps=3, threads=threads
         )
     frame = pd.read_parquet(outputs[0])
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
@@ -520,18 +591,20 @@ def test_later_inner_steps_take_a_share_of_the_learning_rate(trained, tmp_path):
     tables = []
     for scale in (1.0, 0.5):
         output = tmp_path / f"{scale}.parquet"
-        evaluate(trained / "run.npz", output, 4, 2, 2, later_step_scale=scale)
+        evaluate([trained / "run.npz"], output, 4, 2, 2, later_step_scale=scale)
         tables.append(pd.read_parquet(output).groupby("inner_step")["mean_return"].mean())
     assert (tables[0][:2] == tables[1][:2]).all() and tables[0][2] != tables[1][2]
     with pytest.raises(InputError, match="later_step_scale is 0"):
-        evaluate(trained / "run.npz", tmp_path / "new.parquet", 4, 2, 2, later_step_scale=0)
+        evaluate([trained / "run.npz"], tmp_path / "new.parquet", 4, 2, 2, later_step_scale=0)
     assert not (tmp_path / "new.parquet").exists()
 
 
 def test_paths_are_where_the_point_went(trained, tmp_path):
     """A point's reward is minus the distance from its position to its goal: the paths' rewards are
     the returns."""
-    evaluate(trained / "run.npz", tmp_path / "e.parquet", 4, 2, 2, paths=tmp_path / "paths.parquet")
+    evaluate(
+        [trained / "run.npz"], tmp_path / "e.parquet", 4, 2, 2, paths=tmp_path / "paths.parquet"
+    )
     paths = pd.read_parquet(tmp_path / "paths.parquet")
     assert paths["trajectory"].unique().tolist() == [0, 1]
     rewards = -np.hypot(paths["x"] - paths["task_0"], paths["y"] - paths["task_1"])

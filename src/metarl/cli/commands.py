@@ -19,7 +19,7 @@ from metarl.audit.settings import (
 from metarl.errors import InputError, RunError
 from metarl.figures import NAMES
 from metarl.results.columns import CONFIDENCE
-from metarl.settings import TrainingSettings, require
+from metarl.settings import TrainingSettings, require, require_list, require_seed
 
 
 class Command:
@@ -193,7 +193,7 @@ class Convergence(Command):
 
 @dataclass(frozen=True)
 class Train(Command):
-    """Meta-trains one run.
+    """Meta-trains one run, or runs of several seeds.
 
     An interrupted run goes on from its checkpoint and ends in the same bytes.
     """
@@ -205,32 +205,54 @@ class Train(Command):
     """File (.npz) of the final policy."""
     checkpoints: Path
     """Folder of checkpoints."""
+    seeds: tuple[int, ...] = ()
+    """In place of --seed: a run each, one after another, in files whose paths have {seed}."""
+    policy_interval: int = 0
+    """Also keep the policy every so many iterations, as POLICY_iteration_10.npz; 0: the last."""
     tensorboard: Path | None = None
     """Folder of TensorBoard scalars."""
     threads: int = 1
     """Threads of the machine to use; results do not depend on them."""
 
-    def run(self) -> None:
-        from metarl.training.train import train
+    def __post_init__(self):
+        require(self.policy_interval >= 0, "--policy-interval", self.policy_interval, "one >= 0")
+        if not self.seeds:
+            return
+        require_list("seed", self.seeds)
+        for seed in self.seeds:
+            require_seed(seed)
+        for flag in ("output", "policy", "tensorboard"):
+            path = getattr(self, flag)
+            allowed = "a path with {seed} in it, since --seeds makes a file of every seed"
+            require(path is None or "{seed}" in str(path), f"--{flag}", path, allowed)
 
+    def run(self) -> None:
+        from metarl.training.train import RunFiles, train
+
+        def of_seed(path: Path | None, seed: int) -> Path | None:
+            return path and Path(str(path).replace("{seed}", str(seed)))
+
+        paths = (self.output, self.policy, self.tensorboard)
+        files = [RunFiles(*(of_seed(path, seed) for path in paths)) for seed in self.seeds]
         train(
             self.settings,
-            self.output,
-            self.policy,
+            files or [RunFiles(*paths)],
             self.checkpoints,
-            self.tensorboard,
+            self.seeds,
+            self.policy_interval,
             self.threads,
         )
 
 
 @dataclass(frozen=True)
 class Evaluate(Command):
-    """Returns on held-out tasks after 0, 1, 2, ... inner steps of a trained policy."""
+    """Returns on held-out tasks after 0, 1, 2, ... inner steps of trained policies."""
 
-    policy: Path
-    """File (.npz) that `metarl train` wrote."""
+    policy: tuple[Path, ...]
+    """Files (.npz) that `metarl train` wrote."""
     output: Path
-    """Parquet file: algorithm, environment, estimator, seed, task, inner_step, mean_return."""
+    """Parquet file: algorithm, environment, estimator, seed, iterations, task, inner_step,
+    mean_return."""
     tasks: int = 20
     """K, held-out tasks."""
     trajectories: int = 20
@@ -240,9 +262,12 @@ class Evaluate(Command):
     later_step_scale: float = 1.0
     """What the second and later inner steps multiply the inner learning rate by."""
     paths: Path | None = None
-    """Parquet file of where the bodies went."""
+    """Parquet file of where the bodies went, with the last of the policies."""
     threads: int = 1
     """Threads of the machine to use; results do not depend on them."""
+
+    def __post_init__(self):
+        require_list("policy", self.policy)
 
     def run(self) -> None:
         from metarl.evaluation import evaluate

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from metarl.optimizers.measures import OuterMeasures
+from metarl.optimizers.measures import OuterMeasures, standard_error
 from metarl.settings import TrainingSettings
 from metarl.trajectories import Trajectories
 
@@ -46,12 +46,14 @@ def epochs(
     inner_kl_coefficients: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, Memory, OuterMeasures]:
     """`update`, with coefficients [S] of an inner KL penalty or without one."""
-    settings, norms = objective.settings, []
+    settings, gradients = objective.settings, []
     for _ in range(settings.outer_epochs):
-        gradient = objective.gradient(parameters, shards, inner_kl_coefficients)
-        norms.append(tf.norm(gradient))
-        parameters, memory = step(parameters, gradient, memory, settings.outer_learning_rate)
-    return parameters, memory, OuterMeasures(norms)
+        gradients.append(objective.gradient(parameters, shards, inner_kl_coefficients))
+        parameters, memory = step(
+            parameters, gradients[-1].mean, memory, settings.outer_learning_rate
+        )
+    norms = [tf.norm(gradient.mean) for gradient in gradients]
+    return parameters, memory, OuterMeasures(norms, standard_error(*gradients[0], settings.tasks))
 
 
 def step(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from metarl.optimizers.measures import OuterMeasures
+from metarl.optimizers.measures import OuterMeasures, standard_error
 from metarl.settings import TrainingSettings
 from metarl.trajectories import Trajectories
 
@@ -26,12 +26,13 @@ def update(
     gradient = objective.gradient(parameters, shards)
     step = natural_step(
         parameters.numpy(),
-        gradient.numpy(),
+        gradient.mean.numpy(),
         product=objective.fisher_product(parameters, shards),
         measure=lambda theta: objective.improvement_and_kl(theta, shards),
         trust_region=objective.settings.trust_region,
     )
-    measures = OuterMeasures([tf.norm(gradient)], step.kl, float(step.accepted))
+    error = standard_error(*gradient, objective.settings.tasks)
+    measures = OuterMeasures([tf.norm(gradient.mean)], error, step.kl, float(step.accepted))
     return tf.constant(step.parameters), memory, measures
 
 

@@ -196,6 +196,9 @@ TRAINING = Table(
         *_numbers(
             task_std="standard deviation over tasks of their mean returns",
             gradient_norm="of the meta-gradient, in the first outer epoch",
+            gradient_standard_error=(
+                "of its mean over tasks, from their spread; nan for a single task"
+            ),
             kl="post-update mean KL of the outer step; nan where it is not measured",
             step_accepted="whether TRPO's line search accepted a step, 1 or 0; nan for others",
             inner_kl_coefficient="of the inner KL penalty, mean over inner steps; 0: none",
@@ -204,7 +207,16 @@ TRAINING = Table(
     ),
 )
 
-EVALUATION = Table("evaluation", (*RUN, *TASK, *INNER_STEP, *MEAN_RETURN))
+EVALUATION = Table(
+    "evaluation",
+    (
+        *RUN,
+        *_integers(key=True, iterations="meta-iterations behind the policy"),
+        *TASK,
+        *INNER_STEP,
+        *MEAN_RETURN,
+    ),
+)
 
 PUBLISHED = Table(
     "published returns",

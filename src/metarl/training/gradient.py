@@ -7,6 +7,7 @@ activations stay in the processor's cache.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -64,6 +65,18 @@ def mean_of_shards(values: Iterable[tf.Tensor]) -> tf.Tensor:
     return tf.add_n(values) / len(values)
 
 
+class MetaGradient(NamedTuple):
+    """What the outer optimizers take.
+
+    Attributes:
+      mean: over tasks, [P]: an ascent direction.
+      squared_norm: the mean over tasks of the squared norm of a task's own gradient, [].
+    """
+
+    mean: tf.Tensor
+    squared_norm: tf.Tensor
+
+
 class MetaObjective:
     """The meta-gradient at any theta [P] on given shards, TRPO's products and ProMP's divergences.
 
@@ -93,12 +106,13 @@ class MetaObjective:
         self._compiled_fisher_product = compiled(self._fisher_product)
         self._compiled_measures = compiled(self._measures)
         self._compiled_divergences = compiled(self._divergences)
+        self._compiled_step_divergence = compiled(self._step_divergence)
         self._compiled_sample_size = compiled(self._sample_size)
 
     def gradient(
         self, parameters: tf.Tensor, shards: Shards, inner_kl_coefficients: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """The meta-gradient [P], an ascent direction.
+    ) -> MetaGradient:
+        """The meta-gradient.
 
         Args:
           parameters: theta [P].
@@ -106,12 +120,10 @@ class MetaObjective:
           inner_kl_coefficients: of ProMP's inner KL penalty [S]; None: no penalty.
         """
         theta = self._copies(parameters, shards)
-        return mean_of_shards(
-            self.map_shards(
-                lambda batches: self._compiled_gradient(theta, inner_kl_coefficients, batches),
-                shards,
-            )
+        of_shards = self.map_shards(
+            lambda batches: self._compiled_gradient(theta, inner_kl_coefficients, batches), shards
         )
+        return MetaGradient(*map(mean_of_shards, zip(*of_shards, strict=True)))
 
     def fisher_product(
         self, parameters: tf.Tensor, shards: Shards
@@ -145,6 +157,13 @@ class MetaObjective:
             self.map_shards(lambda batches: self._compiled_divergences(theta, batches), shards)
         )
 
+    def step_divergence(self, parameters: tf.Tensor, shards: Shards) -> float:
+        """Mean KL(pi_theta || pi_theta') of the first inner step from the theta [P] that acted."""
+        theta = self._copies(parameters, shards)
+        return float(
+            mean_of_shards(self._compiled_step_divergence(theta, batches[0]) for batches in shards)
+        )
+
     def effective_sample_size(self, parameters: tf.Tensor, shards: Shards) -> tf.Tensor:
         """The mean over tasks of leave-one-out's smallest effective sample size: [].
 
@@ -161,8 +180,8 @@ class MetaObjective:
         parameters: tf.Tensor,
         inner_kl_coefficients: tf.Tensor | None,
         batches: list[Trajectories],
-    ) -> tf.Tensor:
-        """A shard's mean meta-gradient [P], at theta [K, P]."""
+    ) -> MetaGradient:
+        """A shard's meta-gradient, at theta [K, P]."""
         policy, settings = self.policy, self.settings
 
         clip = settings.clip if settings.outer_optimizer == "adam" else None
@@ -189,7 +208,9 @@ class MetaObjective:
         outer_batch = batches[-1]
         values = step_weights(outer_batch, settings.averaging) * outer_batch.score_rewards
         others = other_tasks_mean(tf.reduce_sum(values, axis=[1, 2]))  # whom of_task does not see
-        return tf.reduce_mean(task_by_task(of_task, parameters, batches, others), axis=0)
+        gradients = task_by_task(of_task, parameters, batches, others)
+        squares = tf.reduce_sum(gradients**2, axis=-1)
+        return MetaGradient(tf.reduce_mean(gradients, axis=0), tf.reduce_mean(squares))
 
     def _chain(
         self, parameters: tf.Tensor, batches: list[Trajectories]
@@ -228,6 +249,12 @@ class MetaObjective:
                 for before, batch in zip(chain[:-1], seen, strict=True)
             ]
         )
+
+    def _step_divergence(self, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
+        (_, after), _ = inner_chain(
+            self.policy, self.entry, parameters, [batch], self.settings.inner
+        )
+        return tf.reduce_mean(mean_kl(self.policy, after, batch))
 
     def _sample_size(self, parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
         *inner_batches, outer_batch = batches

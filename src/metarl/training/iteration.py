@@ -1,5 +1,6 @@
 """One meta-iteration, which a run repeats: sample tasks, roll out, adapt, roll out again, step."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +71,12 @@ class MetaIteration:
         self.adapt = compiled_adaptation(policy, entry, settings)
         self.objective = MetaObjective(policy, entry, settings, self.map_shards)
         self.optimizer = optimizer_of(settings)
+
+    def of_seed(self, seed: int) -> "MetaIteration":
+        """The same with another seed: what is compiled does not depend on it."""
+        other = copy.copy(self)
+        other.settings = dataclasses.replace(self.settings, seed=seed)
+        return other
 
     def start(self) -> RunState:
         """The state before iteration 0."""

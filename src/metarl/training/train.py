@@ -1,12 +1,14 @@
 """Meta-training: sample tasks, adapt, sample again, estimate the meta-gradient, step.
 
-Read `train` top to bottom.
+Read `train_run` top to bottom.
 """
 
 import dataclasses
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import gymnasium
 import numpy as np
@@ -14,7 +16,7 @@ import tensorflow as tf
 
 from metarl import checkpoints
 from metarl.errors import RunError
-from metarl.estimators import estimator
+from metarl.estimators import Estimator, estimator
 from metarl.optimizers.promp import LARGEST_CHANGE
 from metarl.policy_files import save_policy
 from metarl.progress import Progress
@@ -24,26 +26,51 @@ from metarl.settings import TrainingSettings
 from metarl.storage import require_writable
 from metarl.training.iteration import Iteration, MetaIteration, RunState
 
-MOST_BEYOND_BOUNDS = 0.3  # of mean actions; above, an initial policy is warned of
+# above either, an initial policy is warned of
+MOST_BEYOND_BOUNDS = 0.3  # of mean actions
+LARGEST_STEP = 0.3  # KL of an inner step
+
+
+class RunFiles(NamedTuple):
+    """Where a run's results go.
+
+    Attributes:
+      output: parquet file of the learning curve.
+      policy: .npz with the parameters [P] and the settings.
+      tensorboard: folder of TensorBoard scalars, or None.
+    """
+
+    output: Path
+    policy: Path
+    tensorboard: Path | None = None
+
+    def policy_after(self, iterations: int) -> Path:
+        """Where the policy after so many iterations goes, beside the last one."""
+        return self.policy.with_name(
+            f"{self.policy.stem}_iteration_{iterations}{self.policy.suffix}"
+        )
 
 
 def train(
     settings: TrainingSettings,
-    output: Path,
-    policy_output: Path,
+    files: Sequence[RunFiles],
     checkpoint_folder: Path,
-    tensorboard: Path | None = None,
+    seeds: Sequence[int] = (),
+    policy_interval: int = 0,
     threads: int = 1,
 ) -> None:
-    """Trains one run; writes its learning curve (a row an iteration and inner step) and its policy.
+    """Trains runs that differ in their seeds, one after another; they share what is compiled.
+
+    Of each it writes the learning curve (a row an iteration and inner step) and the policy.
 
     Args:
-      settings: the run.
-      output: parquet file.
-      policy_output: .npz with the parameters [P] and the settings.
-      checkpoint_folder: where the run keeps its checkpoint; a run that was interrupted goes on from
-        it.
-      tensorboard: folder of TensorBoard scalars, or None.
+      settings: of the runs.
+      files: one a seed.
+      checkpoint_folder: where runs keep their checkpoints; one that was interrupted goes on from
+        it, one that is complete is not run again.
+      seeds: of the runs; none: the one of the settings.
+      policy_interval: also keep the policy every so many iterations, the policy of a run that is so
+        long; 0: only the last.
       threads: of the machine to use; results do not depend on it.
 
     Raises:
@@ -52,26 +79,41 @@ def train(
       NonFiniteGradient: likewise for the meta-gradient.
     """
     entry = estimator(settings.estimator)
-    require_writable(output, policy_output, checkpoint_folder / "checkpoint.npz")
-    if tensorboard:
-        require_writable(tensorboard / "events")
+    places = [path for of_run in files for path in (of_run.output, of_run.policy)]
+    places += [of_run.tensorboard / "events" for of_run in files if of_run.tensorboard]
+    require_writable(*places, checkpoint_folder / "checkpoint.npz")
+    iterate = MetaIteration(settings, entry, threads)
+    for seed, of_run in zip(seeds or [settings.seed], files, strict=True):
+        train_run(iterate.of_seed(seed), entry, of_run, checkpoint_folder, policy_interval)
+
+
+def train_run(
+    iterate: MetaIteration,
+    entry: Estimator,
+    files: RunFiles,
+    checkpoint_folder: Path,
+    policy_interval: int,
+) -> None:
+    """Trains one run: see `train`."""
+    settings = iterate.settings
     described = dataclasses.asdict(settings)
     checkpoint = checkpoints.checkpoint_path(checkpoint_folder, described)
-    iterate = MetaIteration(settings, entry, threads)
-
     state, rows, first = iterate.start(), [], 0
     if (restored := checkpoints.load(checkpoint)) is not None:
         arrays, rows = restored
         state, first = unpack_state(arrays, like=state), int(arrays["iteration"])
 
-    writer = tf.summary.create_file_writer(str(tensorboard)) if tensorboard else None
+    writer = tf.summary.create_file_writer(str(files.tensorboard)) if files.tensorboard else None
     progress = Progress("iteration", [1.0] * settings.iterations, done=first)
     for number in range(first, settings.iterations):
         before = state
         state, iteration = iterate(before, number)
         require_finite_gradient(iteration, settings, number)
         if number == 0:
-            warn_of_start(beyond_bounds(iteration, iterate.samplers[0].environment))
+            warn_of_start(
+                beyond_bounds(iteration, iterate.samplers[0].environment),
+                iterate.objective.step_divergence(before.parameters, iteration.shards),
+            )
         effective_sample_size = math.nan
         if entry.name == "leave_one_out":
             effective_sample_size = float(
@@ -79,7 +121,11 @@ def train(
             )
         latest = curve_rows(settings, number, iteration, effective_sample_size)
         rows += latest
-        arrays = pack_state(state) | {"iteration": np.array(number + 1)}
+        done = number + 1
+        if policy_interval and done % policy_interval == 0 and done < settings.iterations:
+            shorter = described | {"iterations": done}
+            save_policy(state.parameters.numpy(), shorter, files.policy_after(done))
+        arrays = pack_state(state) | {"iteration": np.array(done)}
         checkpoints.save(checkpoint, arrays, rows, described)
         progress.advance(progress_text(settings, latest))
         if writer:
@@ -87,8 +133,8 @@ def train(
 
     for warning in warnings_of(settings, rows):
         print(f"warning: {warning}", file=sys.stderr)
-    save_policy(state.parameters.numpy(), described, policy_output)
-    write_table(columns.TRAINING, rows, output)
+    save_policy(state.parameters.numpy(), described, files.policy)
+    write_table(columns.TRAINING, rows, files.output)
 
 
 class NonFiniteGradient(RunError):
@@ -126,6 +172,7 @@ def curve_rows(
             "mean_return": float(returns.mean()),
             "task_std": float(returns.std()),
             "gradient_norm": float(iteration.measures.gradient_norms[0]),
+            "gradient_standard_error": iteration.measures.standard_error,
             "kl": iteration.measures.kl,
             "step_accepted": iteration.measures.accepted,
             "inner_kl_coefficient": iteration.measures.inner_kl_coefficient,
@@ -142,13 +189,25 @@ def beyond_bounds(iteration: Iteration, environment: gymnasium.vector.VectorEnv)
     return float(np.mean((means < space.low) | (means > space.high)))
 
 
-def warn_of_start(share: float) -> None:
-    """Tells of an initial policy most of whose noise and gradient the clipping hides."""
+def warn_of_start(share: float, divergence: float) -> None:
+    """Tells how an initial policy starts; warns of one that clipping or too long a step spoils."""
+    print(
+        f"initial policy: {share:.0%} of mean actions beyond the bounds, an inner step has a KL"
+        f" divergence of {divergence:.2g}",
+        file=sys.stderr,
+    )
     if share > MOST_BEYOND_BOUNDS:
         print(
             f"warning: {share:.0%} of the initial policy's mean actions lie beyond the bounds of"
             " the environment, where its noise changes nothing and its gradient says little; runs"
             " that start so learned late or never: try another seed",
+            file=sys.stderr,
+        )
+    if divergence > LARGEST_STEP:
+        print(
+            f"warning: an inner step of the initial policy has a KL divergence of {divergence:.2g},"
+            f" above {LARGEST_STEP:g}: it throws the policy far from where its data were sampled;"
+            " lower inner_learning_rate, or try another seed",
             file=sys.stderr,
         )
 
