@@ -16,6 +16,7 @@ from metarl.configuration import (
     published_evaluations,
     published_runs,
     read_configuration,
+    seeds,
     study_runs,
     training_runs,
 )
@@ -53,9 +54,22 @@ def folder(tmp_path, monkeypatch) -> Path:
 # --- the scales --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("scale", "environments"), [("config", 2), ("smoke", 2), ("paper", 13)])
+@pytest.mark.parametrize(("scale", "environments"), [("config", 3), ("smoke", 2), ("paper", 13)])
 def test_the_scales_are_accepted(scale, environments):
     assert len(read_configuration(CONFIG / f"{scale}.yaml")["environments"]) == environments
+
+
+def test_an_environment_may_have_seeds_of_its_own_and_a_base_moves_all(tmp_path):
+    assert [
+        seeds(SMOKE | {"base_seed": 1000, "seeds": [0, 2]}, environment)
+        for environment in ("PointGoal", "HalfCheetahDir")
+    ] == [[1000, 1002]] * 2
+    config = read_configuration(CONFIG / "config.yaml")
+    assert seeds(config, "HalfCheetahDir") == [0, 1, 2, 3, 4]
+    assert "seeds" not in vars(training_runs(config)["HalfCheetahDir", "lsf"])
+    environments = SMOKE["environments"] | {"PointGoal": {"seeds": [1]}}
+    write(tmp_path / "own.yaml", SMOKE | {"environments": environments})
+    assert "audit.mujoco.seed: got 0; allowed: 1" in refusal(tmp_path / "own.yaml")
 
 
 def test_the_default_scale_states_every_setting():

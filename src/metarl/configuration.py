@@ -62,6 +62,12 @@ def read_configuration(path: Path, overrides: Mapping[str, object] | None = None
     return config | {"environments": environments}
 
 
+def seeds(config: Mapping, environment: str) -> list[int]:
+    """The seeds of an environment's runs: its own or those of all, moved by base_seed."""
+    stated = config["environments"][environment].get("seeds", config["seeds"])
+    return [config.get("base_seed", 0) + seed for seed in stated]
+
+
 def training_runs(config: Mapping) -> dict[tuple[str, str], TrainingSettings]:
     """The settings of every (environment, algorithm), of seed 0.
 
@@ -72,7 +78,9 @@ def training_runs(config: Mapping) -> dict[tuple[str, str], TrainingSettings]:
         (environment, algorithm): _run(
             config,
             {
-                f"environments.{environment}": settings,
+                f"environments.{environment}": {
+                    key: value for key, value in settings.items() if key != "seeds"
+                },
                 f"algorithms.{algorithm}": row.get("settings", {}),
             },
             environment=environment,
@@ -280,7 +288,10 @@ def _check_names(config: Mapping) -> None:
         ("sample_size_study.environment", [study["environment"]], config["environments"]),
         ("sample_size_study.algorithms", study["algorithms"], config["algorithms"]),
         ("audit.mujoco.algorithm", [mujoco["algorithm"]], config["algorithms"]),
-        ("audit.mujoco.seed", [mujoco["seed"]], config["seeds"]),
+        *(
+            ("audit.mujoco.seed", [mujoco["seed"]], settings.get("seeds", config["seeds"]))
+            for settings in config["environments"].values()
+        ),
     ):
         for name in names:
             if name not in known:

@@ -533,6 +533,22 @@ def test_seeds_of_one_process_are_the_runs_of_their_own(trained, tmp_path):
     )
 
 
+def test_a_new_seed_is_the_only_one_that_runs(tmp_path, monkeypatch):
+    files = [train.RunFiles(tmp_path / f"{s}.parquet", tmp_path / f"{s}.npz") for s in (0, 1)]
+    train.train(SETTINGS, files[:1], tmp_path / "checkpoints", [0])
+    before, iterated = files[0].output.read_bytes(), []
+    iterate = MetaIteration.__call__
+
+    def counting(self, state, number):
+        iterated.append((self.settings.seed, number))
+        return iterate(self, state, number)
+
+    monkeypatch.setattr(MetaIteration, "__call__", counting)
+    train.train(SETTINGS, files, tmp_path / "checkpoints", [0, 1])
+    assert iterated == [(1, 0), (1, 1), (1, 2)]
+    assert files[0].output.read_bytes() == before
+
+
 def test_a_run_that_never_moved_or_is_at_a_bound_says_so():
     row = {"step_accepted": 0.0, "inner_kl_coefficient": 0.0}
     trpo = dataclasses.replace(

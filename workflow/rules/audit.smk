@@ -27,7 +27,9 @@ rule audit_monte_carlo:
     benchmark:
         f"{BENCHMARKS}/audit/monte_carlo_{{instance}}.tsv"
     params:
-        settings=flags(MONTE_CARLO | {"confidence": CONFIDENCE}, omit=["instances"]),
+        settings=flags(
+            MONTE_CARLO | {"confidence": CONFIDENCE, "seed": BASE_SEED}, omit=["instances"]
+        ),
         checkpoints=f"{RESULTS}/checkpoints",
     shell:
         "metarl audit monte-carlo --instances {wildcards.instance} {params.settings}"
@@ -38,7 +40,8 @@ rule audit_monte_carlo:
 rule audit_mujoco:
     input:
         lambda wildcards: sources("metarl.audit.mujoco", environment_module(wildcards.environment)),
-        policy=f"{RESULTS}/train/{{environment}}/{MUJOCO['algorithm']}/seed_{MUJOCO['seed']}.npz",
+        policy=f"{RESULTS}/train/{{environment}}/{MUJOCO['algorithm']}"
+        f"/seed_{BASE_SEED + MUJOCO['seed']}.npz",
     output:
         f"{RESULTS}/audit/mujoco_{{environment}}_{{point}}.parquet",
     log:
@@ -47,7 +50,9 @@ rule audit_mujoco:
         f"{BENCHMARKS}/audit/mujoco_{{environment}}_{{point}}.tsv"
     threads: 1
     params:
-        settings=flags(MUJOCO | {"confidence": CONFIDENCE}, omit=["algorithm", "seed", "points"]),
+        settings=flags(
+            MUJOCO | {"confidence": CONFIDENCE, "seed": BASE_SEED}, omit=["algorithm", "points"]
+        ),
         checkpoints=f"{RESULTS}/checkpoints",
     shell:
         "metarl audit mujoco --policy {input.policy} --point {wildcards.point} {params.settings}"
@@ -65,7 +70,7 @@ rule converge:
     benchmark:
         f"{BENCHMARKS}/convergence/{{problem}}.tsv"
     params:
-        settings=flags(CONVERGENCE, omit=["problems"]),
+        settings=flags(CONVERGENCE | {"seed": BASE_SEED}, omit=["problems"]),
         sample_sizes=lambda wildcards: CONVERGENCE["problems"][wildcards.problem],
     shell:
         "metarl convergence --problem {wildcards.problem} --sample-sizes {params.sample_sizes}"

@@ -1,6 +1,6 @@
 # The names that the rules share.
-import dataclasses
 import json
+import re
 from pathlib import Path
 
 from metarl import configuration, figures
@@ -17,9 +17,11 @@ MONTE_CARLO = config["audit"]["monte_carlo"]
 MUJOCO = config["audit"]["mujoco"]
 CONVERGENCE = config["convergence"]
 CONFIDENCE = config["claims"]["confidence"]
+BASE_SEED = config.get("base_seed", 0)
 PUBLISHED = config["published"]
 TRAINING = configuration.training_runs(config)  # settings by environment and algorithm
 STUDY = configuration.study_runs(config)  # and by sample size
+ENVIRONMENTS = config["environments"]
 
 # What is kept of the runs with published settings: part of the repository, whatever the scale.
 ARCHIVE = "archive"
@@ -35,14 +37,8 @@ ARCHIVED_PATHS = {  # by the figure that shows them
 
 RUN = "{environment}/{algorithm}/seed_{seed}"
 STUDY_RUN = "{environment}/{algorithm}/N{sample_size}/seed_{seed}"
-RUNS = [
-    RUN.format(environment=e, algorithm=a, seed=s) for e, a in TRAINING for s in config["seeds"]
-]
-STUDY_RUNS = [
-    STUDY_RUN.format(environment=e, algorithm=a, sample_size=size, seed=seed)
-    for e, a, size in STUDY
-    for seed in config["seeds"]
-]
+SEEDS = {environment: configuration.seeds(config, environment) for environment in ENVIRONMENTS}
+STUDIED = config["sample_size_study"]["environment"]
 
 
 def tables(folder, name, **wildcards):
@@ -61,15 +57,29 @@ MONTE_CARLO_TABLES = tables("audit", "monte_carlo_{i}", i=MONTE_CARLO["instances
 MUJOCO_TABLES = tables("audit", "mujoco_{e}_{point}", e=ONE_STEP, point=MUJOCO["points"])
 SAMPLED_TABLES = MONTE_CARLO_TABLES + MUJOCO_TABLES
 CONVERGENCE_TABLES = tables("convergence", "{problem}", problem=CONVERGENCE["problems"])
-TRAINING_TABLES = tables("train", "{run}", run=RUNS)
-EVALUATION_TABLES = tables("evaluate", "{run}", run=RUNS)
-STUDY_TABLES = tables("train", "{run}", run=STUDY_RUNS)
+TRAINING_TABLES = [
+    table
+    for e, a in TRAINING
+    for table in tables("train", RUN, environment=e, algorithm=a, seed=SEEDS[e])
+]
+EVALUATION_TABLES = [
+    table
+    for e, a in TRAINING
+    for table in tables("evaluate", "{environment}/{algorithm}", environment=e, algorithm=a)
+]
+STUDY_TABLES = [
+    table
+    for e, a, size in STUDY
+    for table in tables(
+        "train", STUDY_RUN, environment=e, algorithm=a, sample_size=size, seed=SEEDS[e]
+    )
+]
 STUDIED_TABLES = STUDY_TABLES + tables(
     "train",
     RUN,
-    environment=config["sample_size_study"]["environment"],
+    environment=STUDIED,
     algorithm=config["sample_size_study"]["algorithms"],
-    seed=config["seeds"],
+    seed=SEEDS[STUDIED],
 )
 TABLES = {  # by the kind that metarl.figures names
     "exact": AUDIT_TABLES,
@@ -96,9 +106,14 @@ wildcard_constraints:
     point="initial|trained",
 
 
-def run_flags(settings, wildcards):
-    """All settings of a run, with the seed of its wildcards."""
-    return flags(vars(dataclasses.replace(settings, seed=int(wildcards.seed))))
+def rule_name(environment):
+    """An environment's name where letters and digits alone are allowed."""
+    return re.sub(r"\W", "_", environment)
+
+
+def of_each_seed(output):
+    """The path of a run's outputs without its ending, with {seed} in place of the first one's."""
+    return str(Path(output[0]).with_name("seed_{seed}"))
 
 
 def of_seeds(wildcards, name):

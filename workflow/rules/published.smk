@@ -4,6 +4,15 @@
 KEPT = ARCHIVE if FIGURES == "paper_figures" else f"{RESULTS}/{ARCHIVE}"
 PUBLISHED_RUNS = configuration.published_runs(config)
 PUBLISHED_EVALUATIONS = configuration.published_evaluations(config)
+KEPT_EVERY = 10  # iterations: the published returns are of one checkpoint, ours of a whole run
+
+
+def kept_policies(wildcards):
+    """Those along a run, which it writes beside its last one."""
+    iterations = PUBLISHED_RUNS[wildcards.environment].iterations
+    folder = f"{RESULTS}/published/{wildcards.environment}"
+    stem = f"{folder}/seed_{wildcards.seed}_iteration_"
+    return [f"{stem}{number}.npz" for number in range(KEPT_EVERY, iterations, KEPT_EVERY)]
 
 
 rule published:
@@ -25,10 +34,14 @@ rule train_published:
         f"{BENCHMARKS}/published/{{environment}}/seed_{{seed}}.tsv"
     threads: 2  # as many as a run's shards
     params:
-        settings=lambda wildcards: run_flags(PUBLISHED_RUNS[wildcards.environment], wildcards),
+        settings=lambda wildcards: flags(
+            vars(PUBLISHED_RUNS[wildcards.environment]) | {"seed": wildcards.seed}
+        ),
+        interval=KEPT_EVERY,
         checkpoints=f"{RESULTS}/checkpoints",
     shell:
-        "metarl train {params.settings} --threads {threads} --output {output.table}"
+        "metarl train {params.settings} --policy-interval {params.interval} --threads {threads}"
+        " --output {output.table}"
         " --policy {output.policy} --checkpoints {params.checkpoints} > {log} 2>&1"
 
 
@@ -44,8 +57,9 @@ rule evaluate_published:
     threads: 1
     params:
         settings=lambda wildcards: flags(PUBLISHED_EVALUATIONS[wildcards.environment]),
+        kept=kept_policies,
     shell:
-        "metarl evaluate --policy {input.policy} {params.settings} --threads {threads}"
+        "metarl evaluate --policy {params.kept} {input.policy} {params.settings} --threads {threads}"
         " --output {output.returns} --paths {output.paths} > {log} 2>&1"
 
 
