@@ -45,6 +45,7 @@ rule all:
     default_target: True
     input:
         AUDIT_TABLES,
+        LIMIT_TABLE,
         SAMPLED_TABLES,
         CONVERGENCE_TABLES,
         TRAINING_TABLES,

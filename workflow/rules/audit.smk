@@ -9,11 +9,30 @@ rule audit_exact:
     benchmark:
         f"{BENCHMARKS}/audit/exact_{{problem}}.tsv"
     params:
+        problems=lambda wildcards: EXACT_JOBS[wildcards.problem],
         estimators=EXACT["estimators"],
         sample_sizes=lambda wildcards: EXACT["problems"][wildcards.problem]["sample_sizes"],
     shell:
-        "metarl audit exact --problem {wildcards.problem} --estimators {params.estimators}"
+        "metarl audit exact --problem {params.problems} --estimators {params.estimators}"
         " --sample-sizes {params.sample_sizes} --output {output} > {log} 2>&1"
+
+
+# What they approach as N grows, of all problems: without enumeration.
+rule audit_limit:
+    input:
+        sources("metarl.audit.limit"),
+    output:
+        LIMIT_TABLE,
+    log:
+        f"{LOGS}/audit/limit.log",
+    benchmark:
+        f"{BENCHMARKS}/audit/limit.tsv"
+    params:
+        problems=list(EXACT["problems"]),
+        estimators=EXACT["estimators"],
+    shell:
+        "metarl audit limit --problem {params.problems} --estimators {params.estimators}"
+        " --output {output} > {log} 2>&1"
 
 
 # The same with sampled batches, on random processes too large to enumerate.

@@ -3,6 +3,7 @@ rule judge_claims:
     input:
         sources("metarl.claims"),
         exact=JUDGED_TABLES,
+        limit=LIMIT_TABLE,
         sampled=SAMPLED_TABLES,
         convergence=CONVERGENCE_TABLES,
         training=TRAINING_TABLES,
@@ -23,7 +24,7 @@ rule judge_claims:
         criteria=json.dumps(config["claims"]),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "metarl claims --criteria {params.criteria:q} --exact {input.exact} --sampled {input.sampled}"
+        "metarl claims --criteria {params.criteria:q} --exact {input.exact} --limit {input.limit} --sampled {input.sampled}"
         " --convergence {input.convergence} --training {input.training} --study {input.study}"
         " --evaluation {input.evaluation} --published {input.published}"
         " --output {params.folder} > {log} 2>&1"

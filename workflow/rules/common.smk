@@ -45,13 +45,22 @@ def tables(folder, name, **wildcards):
     return expand(f"{RESULTS}/{folder}/{name}.parquet", **wildcards)
 
 
-JUDGED = [problem for problem, settings in EXACT["problems"].items() if settings["judged"]]
+# Problems of like sample sizes are one job, named after its first: they share what is compiled.
+EXACT_JOBS = {
+    problems[0]: problems
+    for problems in (
+        [name for name, settings in EXACT["problems"].items() if settings == kind]
+        for kind in EXACT["problems"].values()
+    )
+}
+JUDGED = [name for name in EXACT_JOBS if EXACT["problems"][name]["judged"]]
 ONE_STEP = [  # what the audit in simulation is of
     environment
     for (environment, algorithm), settings in TRAINING.items()
     if algorithm == MUJOCO["algorithm"] and settings.inner_steps == 1
 ]
-AUDIT_TABLES = tables("audit", "exact_{problem}", problem=EXACT["problems"])
+AUDIT_TABLES = tables("audit", "exact_{problem}", problem=EXACT_JOBS)
+LIMIT_TABLE = f"{RESULTS}/audit/limit.parquet"
 JUDGED_TABLES = tables("audit", "exact_{problem}", problem=JUDGED)
 MONTE_CARLO_TABLES = tables("audit", "monte_carlo_{i}", i=MONTE_CARLO["instances"])
 MUJOCO_TABLES = tables("audit", "mujoco_{e}_{point}", e=ONE_STEP, point=MUJOCO["points"])

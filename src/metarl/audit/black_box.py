@@ -306,7 +306,7 @@ def audit(settings: ExactSettings, output: Path) -> None:
         does wrong; nothing is written.
     """
     require_writable(output)
-    finite, sample_sizes = problem(settings.problem), settings.sample_sizes
+    finite, sample_sizes = problem(settings.problem[0]), settings.sample_sizes
     require_one_step(finite)
     for sample_size in sample_sizes:
         require_enumerable(finite, sample_size)

@@ -13,9 +13,11 @@ grad J_N itself comes from automatic differentiation of J_N, not from any estima
 float64.
 """
 
+import dataclasses
+import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +42,8 @@ from metarl.trajectories import Trajectories, step_scale
 
 CHUNK = 8192  # compositions a compiled call: bounds memory, and one shape means one compilation
 MOST_COMPOSITIONS = 5_000_000  # minutes on one core; beyond that enumeration is not the tool
+# of a problem; what is compiled takes them as arguments and serves all problems of one shape
+ARRAYS = ("parameters", "observations", "actions", "rewards", "mask", "log_transitions")
 
 
 def compositions(total: int, parts: int) -> np.ndarray:
@@ -55,8 +59,25 @@ def log_multinomial(counts: np.ndarray) -> np.ndarray:
     return gammaln(counts.sum(axis=1) + 1) - gammaln(counts + 1).sum(axis=1)
 
 
+@functools.cache
+def compiled(method: str, entries: tuple[Estimator, ...], shape: FiniteProblem) -> Callable:
+    """A method of `ExactAudit`, compiled once for all problems of one shape, `shape_of` them."""
+
+    def function(arrays: dict[str, tf.Tensor], *arguments: tf.Tensor):
+        return getattr(ExactAudit(dataclasses.replace(shape, **arrays), entries), method)(
+            *arguments
+        )
+
+    return tf.function(function, jit_compile=True, autograph=False)
+
+
+def shape_of(finite: FiniteProblem) -> FiniteProblem:
+    """The problem without its name and its arrays."""
+    return dataclasses.replace(finite, name="", **dict.fromkeys(ARRAYS))
+
+
 class ExactAudit:
-    """The compiled functions of one problem; the sample size is an argument, so each compiles once.
+    """The compiled functions of one problem; N is an argument, so each compiles once.
 
     Args:
       finite: the problem.
@@ -65,7 +86,7 @@ class ExactAudit:
 
     def __init__(self, finite: FiniteProblem, entries: Sequence[Estimator]):
         self.problem = finite
-        self.entries = entries
+        self.entries = tuple(entries)
         self.settings = InnerSettings(finite.inner_learning_rate, "trajectories")
         self._observations, self._actions, self._rewards, self._mask, self._log_transitions = (
             tf.convert_to_tensor(x, tf.float64)
@@ -81,9 +102,22 @@ class ExactAudit:
         self._visits = tf.einsum(  # how often each trajectory takes an action in a state: [S, A, M]
             "mt,mts,mta->sam", self._mask, self._observations, self._actions
         )
-        self.gradients = tf.function(self._gradients, jit_compile=True, autograph=False)
-        self.values = tf.function(self._values, jit_compile=True, autograph=False)
-        self.estimand = tf.function(self._estimand, jit_compile=True, autograph=False)
+
+    def gradients(self, counts: tf.Tensor, value_baseline: tf.Tensor) -> list[tf.Tensor]:
+        """`_gradients`, compiled."""
+        return self._call("_gradients", self.entries, counts, value_baseline)
+
+    def values(self, counts: tf.Tensor, log_ways: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """`_values`, compiled."""
+        return self._call("_values", (), counts, log_ways)
+
+    def estimand(self, counts: tf.Tensor, log_ways: tf.Tensor) -> tf.Tensor:
+        """`_estimand`, compiled."""
+        return self._call("_estimand", (), counts, log_ways)
+
+    def _call(self, method: str, entries: tuple[Estimator, ...], *arguments: tf.Tensor):
+        arrays = {name: tf.constant(getattr(self.problem, name), tf.float64) for name in ARRAYS}
+        return compiled(method, entries, shape_of(self.problem))(arrays, *arguments)
 
     def batch(
         self, parameters: tf.Tensor, weights: tf.Tensor, sample_size: tf.Tensor
@@ -117,7 +151,8 @@ class ExactAudit:
         return tf.linalg.matmul(log_probs, visits) + self._log_transitions
 
     def _copies(self, counts: tf.Tensor) -> tf.Tensor:
-        return tf.repeat(tf.constant(self.problem.parameters)[None], counts.shape[0], axis=0)
+        parameters = tf.convert_to_tensor(self.problem.parameters)
+        return tf.repeat(parameters[None], counts.shape[0], axis=0)
 
     def sampled(
         self, parameters: tf.Tensor, weights: tf.Tensor, sample_size: tf.Tensor
@@ -284,28 +319,26 @@ def require_enumerable(finite: FiniteProblem, sample_size: int) -> None:
 
 
 def audit(settings: ExactSettings, output: Path) -> None:
-    """Audits estimators on one problem and writes a tidy parquet, a row an estimator and N.
+    """Audits estimators on problems; writes a tidy parquet, a row a problem, estimator and N.
 
     Args:
-      settings: problem, estimators, sample sizes.
-      output: parquet file with columns problem, estimator, sample_size, bias, relative_bias,
-        variance, gradient_norm.
+      settings: problems, estimators, sample sizes.
+      output: parquet file with `columns.EXACT`.
 
     Raises:
       InputError: an unknown name or an N that cannot be enumerated; nothing is written.
     """
     require_writable(output)
-    finite = problem(settings.problem)
+    problems = [problem(name) for name in settings.problem]
     entries = [estimator(name) for name in settings.estimators]
-    sample_sizes = sorted(settings.sample_sizes)
-    for sample_size in sample_sizes:
+    units = [(finite, size) for finite in problems for size in sorted(settings.sample_sizes)]
+    for finite, sample_size in units:
         require_enumerable(finite, sample_size)
-    exact = ExactAudit(finite, entries)
-    calls = [math.ceil(samples(finite, sample_size) / CHUNK) for sample_size in sample_sizes]
+    calls = [math.ceil(samples(finite, sample_size) / CHUNK) for finite, sample_size in units]
     progress = Progress("sample size", calls)
     rows = []
-    for sample_size in sample_sizes:
-        rows += exact.run(sample_size)
+    for finite, sample_size in units:
+        rows += ExactAudit(finite, entries).run(sample_size)
         progress.advance(f"{finite.name}, N = {sample_size}")
     write_table(columns.EXACT, rows, output)
     print(text(pd.DataFrame(rows)))

@@ -48,7 +48,7 @@ import pandas as pd
 import tensorflow as tf
 
 from metarl.adaptation import adapt, trajectory_gradients
-from metarl.audit.exact import ExactAudit
+from metarl.audit.exact import ARRAYS, ExactAudit, shape_of
 from metarl.audit.problems import FiniteProblem, problem
 from metarl.audit.settings import LimitSettings
 from metarl.audit.text import limits
@@ -67,7 +67,6 @@ VANISHING = 1e-7  # below this fraction of ||grad J|| a coefficient is 0 but for
 CHUNK = 8  # directions of a call for second derivatives: bounds memory
 NODES = np.cos(np.pi * (np.arange(8) + 0.5) / 8)  # Chebyshev's, none of them 0
 INTERPOLATION = np.linalg.inv(np.vander(NODES, increasing=True))  # [coefficient, node]
-ARRAYS = ("parameters", "observations", "actions", "rewards", "mask", "log_transitions")
 
 
 def taylor(values: np.ndarray | tf.Tensor, step: float, order: int) -> np.ndarray | tf.Tensor:
@@ -205,7 +204,7 @@ class Limit:
     def __init__(self, finite: FiniteProblem, entries: Sequence[Estimator]):
         self.problem, self.entries = finite, tuple(entries)
         self._arrays = {name: tf.constant(getattr(finite, name)) for name in ARRAYS}
-        self._shape = dataclasses.replace(finite, name="", **dict.fromkeys(ARRAYS))
+        self._shape = shape_of(finite)
         self.step = self._call("step", ()).numpy()
         size = finite.inner_steps * len(finite.rewards)
         self.directions = np.eye(size).reshape(size, finite.inner_steps, -1)

@@ -277,7 +277,7 @@ def audit(settings: ExactSettings, output: Path) -> None:
       InputError: an unknown problem, or anything that a function does wrong; nothing is written.
     """
     require_writable(output)
-    name = settings.problem
+    (name,) = settings.problem
     number = re.fullmatch(r"random_mdp_([0-9]+)", name)
     source = ProcessReplicates(name, int(number[1])) if number else FiniteReplicates(name)
     theirs = [Gradient(given) for given in settings.gradient]

@@ -34,8 +34,8 @@ class AuditSettings:
 class ExactSettings:
     """What an exact audit depends on, of catalogue entries or of anyone's gradient functions."""
 
-    problem: str
-    """A finite problem, such as bandit or chain; or a random instance of one, such as chain-3."""
+    problem: tuple[str, ...]
+    """Finite problems, such as bandit or chain; or random instances of one, such as chain-3."""
     sample_sizes: tuple[int, ...]
     """The inner sample sizes N."""
     estimators: tuple[str, ...] = ()
@@ -57,6 +57,10 @@ class ExactSettings:
         if not self.gradient and not self.estimators:
             raise InputError("no estimator given; give at least one, or a --gradient of your own")
         require_list("gradient" if self.gradient else "estimator", self.gradient or self.estimators)
+        require_list("problem", self.problem)
+        if self.gradient:
+            number = len(self.problem)
+            require(number == 1, "the number of problems", number, "one with --gradient")
         require_list("sample size", self.sample_sizes, least=1)
         require_seed(self.seed)
         if self.replicates is None:

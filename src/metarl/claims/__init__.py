@@ -26,6 +26,7 @@ CLAIMS: tuple[Callable[[Evidence], Claim], ...] = (  # in the order of the page
     *map(sampled.lsf_variance, sampled.LEVELS),
     exact.practical_variants,
     *map(sampled.practical_variants, sampled.LEVELS),
+    *map(sampled.bias_floors, sampled.LEVELS),
     training.practical_estimates_train_better,
     training.probable_improvement,
     convergence.better_dependence_on_sample_size,
@@ -42,9 +43,10 @@ CLAIMS: tuple[Callable[[Evidence], Claim], ...] = (  # in the order of the page
 
 @dataclass(frozen=True)
 class Files:
-    """The parquet files that claims rest on; without any of a kind, its claims are untested."""
+    """The parquet files that claims rest on; without any of a kind, its claims are undecided."""
 
     exact: Sequence[Path] = ()
+    limit: Sequence[Path] = ()
     sampled: Sequence[Path] = ()
     convergence: Sequence[Path] = ()
     training: Sequence[Path] = ()
@@ -69,6 +71,7 @@ def judge_claims(criteria: Mapping[str, float], files: Files) -> tuple[list[Clai
     evidence = Evidence(
         criteria=declared,
         exact=tables.read(columns.EXACT, files.exact),
+        limit=tables.read(columns.LIMIT, files.limit),
         sampled=tables.read(columns.SAMPLED, files.sampled),
         convergence=tables.read(columns.CONVERGENCE, files.convergence),
         training=tables.read(columns.TRAINING, files.training),

@@ -10,11 +10,11 @@ from metarl.claims.model import (
     FAILS,
     REPORTED,
     UNBIASED,
-    UNTESTED,
+    UNDECIDED,
     Claim,
     Evidence,
     Measurement,
-    judge,
+    judge_interval,
     with_interval,
 )
 from metarl.results.iterations import resampled_iterations_to
@@ -38,7 +38,7 @@ def better_dependence_on_sample_size(evidence: Evidence) -> Claim:
         level="convergence",
         criterion=(
             "slope in N of the iterations to epsilon (log-log, mean over seeds), unbiased minus"
-            f" lsf: lower end of the interval > {bound:g}, on each problem"
+            f" lsf: whole interval above {bound:g}, on each problem"
         ),
         measurements=iteration_slopes(evidence),
         figure="convergence",
@@ -65,7 +65,7 @@ def iteration_slopes(evidence: Evidence) -> list[Measurement]:
             slopes[name], notes[name] = resampled_slopes(rows[rows["estimator"] == name])
             reported = Measurement(problem, name, quantity, REPORTED, note=notes[name])
             measurements.append(with_interval(reported, slopes[name], confidence))
-        judged = Measurement(problem, f"{UNBIASED} - {LSF}", quantity, UNTESTED)
+        judged = Measurement(problem, f"{UNBIASED} - {LSF}", quantity, UNDECIDED)
         if not {UNBIASED, LSF} <= slopes.keys():
             measurements.append(replace(judged, note="not in the experiment"))
             continue
@@ -76,7 +76,7 @@ def iteration_slopes(evidence: Evidence) -> list[Measurement]:
             judged = replace(judged, outcome=FAILS, note=f"{LSF} {notes[LSF]}")
         else:
             bound = evidence.criteria.convergence_slope_difference_min
-            judged = replace(judged, outcome=judge(judged.low > bound))
+            judged = replace(judged, outcome=judge_interval(judged.low, judged.high, bound))
         measurements.append(judged)
     return measurements
 

@@ -9,26 +9,21 @@ from metarl.errors import InputError
 
 @dataclass(frozen=True)
 class Criteria:
-    """Every number that a verdict depends on. Slopes are those of log(value) against log(N)."""
+    """Every number that a verdict depends on. A slope is that of log(value) against log(N)."""
 
     confidence: float
     """Of every interval."""
-    variance_slope_unbiased_min: float
-    """The least slope of the variance of the unbiased estimate; in theory 1."""
-    variance_slope_unbiased_max: float
-    """The largest one."""
-    lsf_bias_slope_max: float
-    """The largest slope of the bias of LSF; O(1/sqrt N) is -1/2."""
-    lsf_variance_slope_max: float
-    """The largest slope of the variance of LSF; in theory -1."""
+    coefficient_distance_ratio_max: float
+    """The largest share of the distance to the leading coefficient that an octave of N may leave;
+    in theory 1/2."""
+    coefficient_distance_max: float
+    """A relative distance that needs no further approach."""
     leave_one_out_relative_bias_max: float
     """The largest relative bias of an estimate that is called unbiased: rounding in float64."""
-    leave_one_out_variance_slope_max: float
-    """The largest slope of the variance of leave_one_out; in theory -1."""
-    baseline_variance_slope_max: float
-    """The largest slope of the variance of unbiased_baseline; in theory 0."""
-    practical_variance_slope_max: float
-    """The largest slope of the variance of practical estimates; in theory -1."""
+    sampled_slope_tolerance: float
+    """Where values have noise: how far a slope may be on the wrong side of its theory."""
+    visible_bias_min: float
+    """The least relative bias that counts as a floor in sampled audits."""
     convergence_slope_difference_min: float
     """The least slope in N of the iterations to epsilon, unbiased minus lsf; in theory 1."""
     published_deviations_below_max: float

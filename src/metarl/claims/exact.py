@@ -1,21 +1,25 @@
-"""Claims on the exact audit, which has no sampling noise.
+"""Claims on the exact audit and on the limit audit, which have no sampling noise.
 
-So a criterion is held against the slope itself (`metarl.results.rates`); the interval beside it
-says how straight the line is.
+A rate is judged by its coefficient: the limit audit gives the leading term c N^s, and the
+enumerated values, over N^s, approach c (theory: the distance halves with every octave of N). Slopes
+at the N that can be enumerated are pictures, not criteria.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from metarl.claims.model import (
+    FAILS,
     GRADIENT,
+    PRACTICAL,
     REPORTED,
     UNBIASED,
-    UNTESTED,
+    UNDECIDED,
+    WITH_BIAS_FLOOR,
     Claim,
     Criterion,
     Evidence,
@@ -25,9 +29,6 @@ from metarl.claims.model import (
 )
 from metarl.results import rates
 
-WITH_BIAS_FLOOR = ("maml", "fomaml", "lvc", "emaml")  # possibly: which do is measured
-PRACTICAL = ("dice", *WITH_BIAS_FLOOR)
-
 SLOPES = {
     "relative_bias": "slope of the relative bias",
     "variance": "slope of the variance",
@@ -36,12 +37,10 @@ SLOPES = {
 
 
 def unbiased_variance(evidence: Evidence) -> Claim:
-    low = evidence.criteria.variance_slope_unbiased_min
-    high = evidence.criteria.variance_slope_unbiased_max
     measurements = []
     for problem in evidence.problems:
         measurements += [
-            slope(evidence, problem, UNBIASED, "variance", lambda value: low <= value <= high),
+            coefficient(evidence, problem, UNBIASED, "variance", lambda order: order == 1),
             largest_bias(evidence, problem, UNBIASED),
         ]
     return _exact_claim(
@@ -50,22 +49,27 @@ def unbiased_variance(evidence: Evidence) -> Claim:
         id="1",
         statement="Unbiased meta-gradient estimates have variance Theta(N).",
         source="paper",
-        criterion=f"slope of the variance in [{low:g}, {high:g}], on each problem",
+        criterion=(
+            "a positive coefficient of N that the enumerated variance over N approaches, on each"
+            f" problem; {approaches(evidence)}"
+        ),
         measurements=measurements,
     )
 
 
 def lsf_bias(evidence: Evidence) -> Claim:
-    bound = evidence.criteria.lsf_bias_slope_max
     return _exact_claim(
         evidence,
         ["lsf"],
         id="2-bias",
         statement="The linearized score function estimate (LSF) has bias O(1/sqrt N).",
         source="paper",
-        criterion=f"slope of the relative bias <= {bound:g}, on each problem",
+        criterion=(
+            "a leading term N^-s with s >= 1/2 whose finite coefficient the enumerated bias times"
+            f" N^s approaches, on each problem; {approaches(evidence)}"
+        ),
         measurements=[
-            slope(evidence, problem, "lsf", "relative_bias", lambda value: value <= bound)
+            coefficient(evidence, problem, "lsf", "bias", lambda order: order <= -0.5)
             for problem in evidence.problems
         ],
         remarks=["O(1/sqrt N) is an upper bound: a bias that falls faster fulfils it."],
@@ -73,35 +77,37 @@ def lsf_bias(evidence: Evidence) -> Claim:
 
 
 def lsf_variance(evidence: Evidence) -> Claim:
-    bound = evidence.criteria.lsf_variance_slope_max
     return _exact_claim(
         evidence,
         ["lsf"],
         id="2-variance",
         statement="LSF has variance O(1/N).",
         source="paper",
-        criterion=f"slope of the variance <= {bound:g}, on each problem",
+        criterion=(
+            "N times the enumerated variance approaches a finite coefficient, on each problem;"
+            f" {approaches(evidence)}"
+        ),
         measurements=[
-            slope(evidence, problem, "lsf", "variance", lambda value: value <= bound)
+            coefficient(evidence, problem, "lsf", "variance", lambda order: order <= -1)
             for problem in evidence.problems
         ],
     )
 
 
 def practical_variants(evidence: Evidence) -> Claim:
-    bias = evidence.criteria.lsf_bias_slope_max
-    variance = evidence.criteria.practical_variance_slope_max
     measurements = []
     for problem in evidence.problems:
         measurements += [
-            slope(evidence, problem, "dice", "relative_bias", lambda value: value <= bias),
+            coefficient(evidence, problem, "dice", "bias", lambda order: order <= -0.5),
             *(
-                slope(evidence, problem, name, "variance", lambda value: value <= variance)
+                coefficient(evidence, problem, name, "variance", lambda order: order <= -1)
                 for name in PRACTICAL
             ),
-            *(bias_floor(evidence, problem, name, bias) for name in WITH_BIAS_FLOOR),
+            *(bias_floor(evidence, problem, name) for name in WITH_BIAS_FLOOR),
         ]
-    floors = [f"{one.subject} ({one.place})" for one in measurements if "; bias floor" in one.note]
+    floors = [one for one in measurements if one.quantity == FLOOR and one.value > 0]
+    of = {name: sum(one.subject == name for one in floors) for name in WITH_BIAS_FLOOR}
+    counted = ", ".join(f"{name} on {of[name]}" for name in WITH_BIAS_FLOOR)
     return _exact_claim(
         evidence,
         PRACTICAL,
@@ -109,29 +115,29 @@ def practical_variants(evidence: Evidence) -> Claim:
         statement="Practical algorithms implement variants of LSF: biased, with its low variance.",
         source="paper",
         criterion=(
-            f"slope of the variance <= {variance:g} for {', '.join(PRACTICAL)}; dice with the"
-            f" bias of LSF too, slope of the relative bias <= {bias:g}; on each problem"
+            f"N times the enumerated variance of {', '.join(PRACTICAL)} approaches a finite"
+            " coefficient; dice with the bias of LSF too, a leading term N^-s with s >= 1/2; on"
+            f" each problem; {approaches(evidence)}"
         ),
         measurements=measurements,
         remarks=[
             (
-                f"A bias floor is a slope of the relative bias above {bias:g}: the bias does not"
-                " vanish at the rate that the paper gives LSF. Floors are reported, not judged."
+                "A bias floor is a bias that does not vanish as N grows, exact from the limit"
+                " audit: reported, not judged."
             ),
-            f"Bias floors found: {', '.join(floors) or 'none'}.",
+            f"Of {len(evidence.problems)} problems, there is a floor of {counted}.",
         ],
     )
 
 
 def leave_one_out(evidence: Evidence) -> Claim:
     bias = evidence.criteria.leave_one_out_relative_bias_max
-    variance = evidence.criteria.leave_one_out_variance_slope_max
     name = "leave_one_out"
     measurements = []
     for problem in evidence.problems:
         measurements += [
             largest_bias(evidence, problem, name, lambda value: value <= bias),
-            slope(evidence, problem, name, "variance", lambda value: value <= variance),
+            coefficient(evidence, problem, name, "variance", lambda order: order <= -1),
         ]
     return _exact_claim(
         evidence,
@@ -140,15 +146,14 @@ def leave_one_out(evidence: Evidence) -> Claim:
         statement="The leave-one-out estimate is exactly unbiased, with variance O(1/N).",
         source="ours",
         criterion=(
-            f"relative bias <= {bias:g} at every N and slope of the variance <= {variance:g},"
-            " on each problem"
+            f"relative bias <= {bias:g} at every N, and N times the enumerated variance approaches"
+            f" a finite coefficient, on each problem; {approaches(evidence)}"
         ),
         measurements=measurements,
     )
 
 
 def lsf_bias_is_sharper(evidence: Evidence) -> Claim:
-    bound = evidence.criteria.lsf_bias_slope_max
     return _exact_claim(
         evidence,
         ["lsf"],
@@ -156,25 +161,23 @@ def lsf_bias_is_sharper(evidence: Evidence) -> Claim:
         statement="Where V is smooth, the bias of LSF is O(1/N): sharper than the paper's bound.",
         source="ours",
         criterion=(
-            f"whole interval of the slope of the relative bias below {bound:g}, on each problem"
+            "N times the enumerated bias approaches a finite coefficient, on each problem;"
+            f" {approaches(evidence)}"
         ),
         measurements=[
             *(
-                whole_slope_below(evidence, problem, "lsf", "relative_bias", bound)
+                coefficient(evidence, problem, "lsf", "bias", lambda order: order <= -1)
                 for problem in evidence.problems
             ),
             *(
-                reported_slope(evidence, problem, "lsf2", "relative_bias")
+                replace(coefficient(evidence, problem, "lsf2", "bias"), outcome=REPORTED)
                 for problem in evidence.problems
             ),
         ],
         remarks=[
+            "lsf2, the second-order expansion, has O(1/N^2), reported beside it.",
             (
-                "The criterion judges `sharper`; O(1/N) is a slope of -1, to compare with. lsf2,"
-                " the second-order expansion, has O(1/N^2): a slope of -2, reported beside it."
-            ),
-            (
-                "Why no smooth policy approaches the bound: the bias is a sum over i of"
+                "Why no smooth policy approaches the paper's bound: the bias is a sum over i of"
                 " E[s_i (V(theta') - V(theta'_{-i}) - (eta/N) f_i . v)]. With a bounded second"
                 " derivative of V each of the N terms is O(1/N^2). A bias of order 1/sqrt N needs"
                 " a V with a kink in theta', which no smooth policy in a finite problem has."
@@ -184,12 +187,11 @@ def lsf_bias_is_sharper(evidence: Evidence) -> Claim:
 
 
 def baseline(evidence: Evidence) -> Claim:
-    bound = evidence.criteria.baseline_variance_slope_max
     name = "unbiased_baseline"
     measurements = []
     for problem in evidence.problems:
         measurements += [
-            slope(evidence, problem, name, "variance", lambda value: value <= bound),
+            coefficient(evidence, problem, name, "variance", lambda order: order <= 0),
             largest_bias(evidence, problem, name),
         ]
     return _exact_claim(
@@ -198,8 +200,21 @@ def baseline(evidence: Evidence) -> Claim:
         id="baseline",
         statement="A baseline alone takes the variance of the unbiased estimate to O(1).",
         source="ours",
-        criterion=f"slope of the variance <= {bound:g}, on each problem",
+        criterion=(
+            "the enumerated variance approaches a finite coefficient, on each problem;"
+            f" {approaches(evidence)}"
+        ),
         measurements=measurements,
+    )
+
+
+def approaches(evidence: Evidence) -> str:
+    """What it means to approach a coefficient, in words."""
+    ratio = evidence.criteria.coefficient_distance_ratio_max
+    close = evidence.criteria.coefficient_distance_max
+    return (
+        f"approaches: from half the largest N to the largest the distance falls to {ratio:g} of"
+        f" itself or less, or is below {close:g} of the coefficient"
     )
 
 
@@ -215,23 +230,88 @@ def _exact_claim(evidence: Evidence, estimators: Sequence[str], **fields) -> Cla
 
 
 def audit_commands(evidence: Evidence, estimators: Sequence[str]) -> list[str]:
-    """One `metarl audit exact` a problem, at the sample sizes that were audited."""
-    commands = []
+    """One `metarl audit exact` for problems of the same sample sizes, one `metarl audit limit`."""
+    of_sizes: dict[str, list[str]] = {}
     for problem, rows in evidence.exact.groupby("problem"):
         sizes = " ".join(map(str, np.sort(rows["sample_size"].unique())))
-        commands.append(
-            f"metarl audit exact --problem {problem} --estimators {' '.join(estimators)}"
-            f" --sample-sizes {sizes} --output {problem}.parquet"
-        )
-    return commands
+        of_sizes.setdefault(sizes, []).append(str(problem))
+    names = " ".join(estimators)
+    commands = [
+        f"metarl audit exact --problem {' '.join(problems)} --estimators {names}"
+        f" --sample-sizes {sizes} --output exact_{problems[0]}.parquet"
+        for sizes, problems in of_sizes.items()
+    ]
+    everywhere = " ".join(evidence.problems)
+    limit = f"metarl audit limit --problem {everywhere} --estimators {names} --output limit.parquet"
+    return [*commands, limit] if commands else []
 
 
-def slope(
-    evidence: Evidence, problem: str, estimator: str, column: str, holds: Criterion | None = None
+FLOOR = "bias floor / ||grad J_N||"
+
+
+def coefficient(
+    evidence: Evidence,
+    problem: str,
+    estimator: str,
+    column: str,
+    allowed: Callable[[float], bool] = lambda order: True,
 ) -> Measurement:
-    """The slope of `column` against N on log-log axes, judged by `holds` if there is one."""
-    rows = audited(evidence.exact, problem, estimator)
-    return slope_of(rows, problem, estimator, column, evidence.criteria.confidence, holds)
+    """The coefficient of the leading term of "bias" or "variance", and how enumeration nears it.
+
+    Args:
+      evidence: the audits.
+      problem, estimator: where, of what.
+      column: bias or variance.
+      allowed: whether an order in N is what the claim says.
+    """
+    measurement = Measurement(
+        problem, estimator, f"coefficient of the {column}", UNDECIDED, form=".3g"
+    )
+    limit = evidence.limit
+    row = limit[(limit["problem"] == problem) & (limit["estimator"] == estimator)]
+    rows = audited(evidence.exact, problem, estimator).set_index("sample_size")
+    if row.empty or rows.empty:
+        return replace(measurement, note="not in the audit")
+    order, value = row.iloc[0][[f"{column}_order", f"{column}_coefficient"]]
+    if not value > 0:
+        note = f"no term down to N^{order:d}"
+        outcome = judge(allowed(order))
+        return replace(measurement, value=0.0, outcome=outcome, note=note)
+    measurement = replace(measurement, value=float(value), note=f"of N^{order:d}")
+    if not allowed(order):
+        return replace(measurement, outcome=FAILS)
+    largest = rows.index.max()
+    if not largest / 2 in rows.index:
+        note = f"{measurement.note}; half the largest N is not in the audit"
+        return replace(measurement, note=note)
+    sizes = np.array([largest / 2, largest])
+    before, now = np.abs(rows.loc[sizes, column].to_numpy(float) / sizes**order / value - 1)
+    if not math.isfinite(now + before):
+        return replace(measurement, outcome=FAILS, note="a value is not finite")
+    ratio, close = now / before if before > 0 else 0.0, now
+    criteria = evidence.criteria
+    return replace(
+        measurement,
+        outcome=judge(
+            ratio <= criteria.coefficient_distance_ratio_max
+            or close <= criteria.coefficient_distance_max
+        ),
+        note=(
+            f"{measurement.note}; enumerated at N = {largest} within {close:.2%},"
+            f" {ratio:.2f} of the distance at N = {largest // 2}"
+        ),
+    )
+
+
+def bias_floor(evidence: Evidence, problem: str, estimator: str) -> Measurement:
+    """Reports the bias that does not vanish, from the limit audit, over ||grad J_N||."""
+    measurement = Measurement(problem, estimator, FLOOR, REPORTED, form=".2g")
+    limit = evidence.limit
+    row = limit[(limit["problem"] == problem) & (limit["estimator"] == estimator)]
+    if row.empty:
+        return replace(measurement, note="not in the audit")
+    floor, norm = row.iloc[0][["bias_floor", "gradient_norm"]]
+    return replace(measurement, value=float(floor / norm))
 
 
 def slope_of(
@@ -240,59 +320,29 @@ def slope_of(
     estimator: str,
     column: str,
     confidence: float,
-    holds: Criterion | None = None,
+    octaves: float = rates.OCTAVES,
 ) -> Measurement:
-    """The same of given rows of any audit; REPORTED without a criterion, UNTESTED without a slope.
+    """The slope of `column` against N on log-log axes; UNDECIDED without one, else REPORTED.
 
     Args:
-      rows: of one estimator on one problem.
-      problem, estimator: of the rows, which may be none.
+      rows: of one estimator on one problem, of any audit; possibly none.
+      problem, estimator: of the rows.
       column: a key of SLOPES.
       confidence: of the interval, which says how straight the line is.
-      holds: the criterion.
+      octaves: of N that the fit uses.
     """
-    measurement = Measurement(problem, estimator, SLOPES[column], UNTESTED)
+    measurement = Measurement(problem, estimator, SLOPES[column], UNDECIDED)
     if rows.empty:
         return replace(measurement, note="not in the audit")
-    rate = rates.fit(rows["sample_size"], rows[column], confidence)
+    rate = rates.fit(rows["sample_size"], rows[column], confidence, octaves)
     if rate.points < 2:
         return replace(measurement, note="one sample size: a slope needs two")
     note = f"N = {rate.first} to {rate.last}"
     if not math.isfinite(rate.slope):
         return replace(measurement, note=f"{note}: a value that is not positive has no logarithm")
-    outcome = REPORTED if holds is None else judge(holds(rate.slope))
     return replace(
-        measurement, outcome=outcome, value=rate.slope, low=rate.low, high=rate.high, note=note
+        measurement, outcome=REPORTED, value=rate.slope, low=rate.low, high=rate.high, note=note
     )
-
-
-def whole_slope_below(
-    evidence: Evidence, problem: str, estimator: str, column: str, bound: float
-) -> Measurement:
-    """`slope`, which holds if its whole interval lies below `bound`."""
-    measurement = slope(evidence, problem, estimator, column)
-    if measurement.outcome == UNTESTED:
-        return measurement
-    if not math.isfinite(measurement.high):
-        note = "an interval needs three sample sizes"
-        return replace(measurement, outcome=UNTESTED, note=note)
-    return replace(measurement, outcome=judge(measurement.high < bound))
-
-
-def reported_slope(evidence: Evidence, problem: str, estimator: str, column: str) -> Measurement:
-    """`slope`, beside the criterion; that there is none leaves no claim untested."""
-    return replace(slope(evidence, problem, estimator, column), outcome=REPORTED)
-
-
-def bias_floor(evidence: Evidence, problem: str, estimator: str, bound: float) -> Measurement:
-    """Reports the slope of the relative bias, which is a floor if it is above `bound`."""
-    measurement = reported_slope(evidence, problem, estimator, "relative_bias")
-    if not math.isfinite(measurement.value):
-        return measurement
-    largest = audited(evidence.exact, problem, estimator)["relative_bias"].iloc[-1]
-    kind = "bias floor" if measurement.value > bound else "no bias floor"
-    note = f"{measurement.note}; {kind}: {largest:.1e} at the largest N"
-    return replace(measurement, note=note)
 
 
 def largest_bias(
@@ -304,13 +354,14 @@ def largest_bias(
         place=problem,
         subject=estimator,
         quantity="largest relative bias",
-        outcome=REPORTED if holds is None else UNTESTED,
+        outcome=REPORTED if holds is None else UNDECIDED,
         form=".1e",
     )
     if not values.size:
         return replace(measurement, note="not in the audit")
     if not np.isfinite(values).all():
-        return replace(measurement, note="a value is not finite")
+        outcome = REPORTED if holds is None else FAILS
+        return replace(measurement, outcome=outcome, note="a value is not finite")
     largest = float(values.max())
     outcome = REPORTED if holds is None else judge(holds(largest))
     return replace(measurement, value=largest, outcome=outcome)

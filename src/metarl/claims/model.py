@@ -11,7 +11,9 @@ from metarl.claims.criteria import Criteria
 from metarl.results.statistics import percentile_interval
 
 UNBIASED = "unbiased"
-HOLDS, FAILS, UNTESTED, REPORTED = "holds", "fails", "untested", "reported"
+WITH_BIAS_FLOOR = ("maml", "fomaml", "lvc", "emaml")  # possibly: which do is measured
+PRACTICAL = ("dice", *WITH_BIAS_FLOOR)  # what published algorithms estimate
+HOLDS, FAILS, UNDECIDED, REPORTED = "holds", "fails", "undecided", "reported"
 LISTED_IN_SUMMARY = 4
 
 GRADIENT = "the gradient of J_N(theta) = E[V(theta')], theta' adapted on N trajectories"
@@ -27,6 +29,7 @@ class Evidence:
     Attributes:
       criteria: what claims are held against.
       exact: the judged problems of the exact audit.
+      limit: what their bias and variance approach.
       sampled: the Monte Carlo and MuJoCo audits.
       convergence: SGD on finite problems.
       training: runs at the environments' own N.
@@ -37,6 +40,7 @@ class Evidence:
 
     criteria: Criteria
     exact: pd.DataFrame
+    limit: pd.DataFrame
     sampled: pd.DataFrame
     convergence: pd.DataFrame
     training: pd.DataFrame
@@ -68,7 +72,8 @@ class Measurement:
       place: the problem or environment.
       subject: the estimator, algorithm or difference of algorithms.
       quantity: what was measured.
-      outcome: HOLDS, FAILS, UNTESTED, or REPORTED for what is measured beside the criterion.
+      outcome: HOLDS; FAILS, where the evidence contradicts the criterion; UNDECIDED, where it
+        cannot tell; or REPORTED for what is measured beside the criterion.
       value, low, high: the number and the ends of its interval.
       note: what a reader should know.
       form: format specification of the numbers.
@@ -97,6 +102,25 @@ class Measurement:
 
 def judge(fulfilled: bool | np.bool_) -> str:
     return HOLDS if fulfilled else FAILS
+
+
+def judge_interval(low: float, high: float, least: float, most: float = math.inf) -> str:
+    """HOLDS where the whole interval is allowed, FAILS where none of it is, else UNDECIDED."""
+    if least < low and high <= most:
+        return HOLDS
+    return FAILS if high < least or most < low else UNDECIDED
+
+
+def repetitions_needed(measurement: Measurement, bound: float, repetitions: int) -> str:
+    """What a decision would take: as many repetitions as bring an end of the interval to `bound`.
+
+    The width of an interval falls with the root of their number; the value is taken as it is.
+    """
+    distance = abs(measurement.value - bound)
+    half = (measurement.high - measurement.low) / 2
+    if not distance > 0:
+        return "no number of repetitions decides a value at the bound"
+    return f"a decision would take about {math.ceil(repetitions * (half / distance) ** 2)}"
 
 
 def with_interval(measurement: Measurement, draws: np.ndarray, confidence: float) -> Measurement:
@@ -143,11 +167,11 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """One measurement that fails decides; one that could not be made leaves it open."""
-        outcomes = {one.outcome for one in self.judged}
+        """One measurement that fails decides; else more than half must hold to reproduce it."""
+        outcomes = [one.outcome for one in self.judged]
         if FAILS in outcomes:
             return "not reproduced"
-        return "reproduced" if outcomes == {HOLDS} else "untested"
+        return "reproduced" if 2 * outcomes.count(HOLDS) > len(outcomes) else "undecided"
 
     @property
     def measured(self) -> str:
@@ -162,7 +186,7 @@ class Claim:
                 numbers.setdefault(one.quantity, []).append(f"{one.number} ({where})")
             return "; ".join(f"{name} {', '.join(values)}" for name, values in numbers.items())
         outcomes = [one.outcome for one in self.judged]
-        untested = outcomes.count(UNTESTED)
+        undecided = outcomes.count(UNDECIDED)
         return f"{outcomes.count(HOLDS)} of {len(outcomes)} hold" + (
-            f", {untested} untested" if untested else ""
+            f", {undecided} undecided" if undecided else ""
         )

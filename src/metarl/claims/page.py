@@ -8,7 +8,6 @@ from dataclasses import asdict
 
 from metarl.claims.criteria import Criteria
 from metarl.claims.model import Claim, Evidence, Measurement
-from metarl.results import rates
 
 
 def hash_criteria(criteria: Criteria) -> str:
@@ -112,13 +111,14 @@ def _count(number: int, noun: str) -> str:
 
 def _how_to_read(evidence: Evidence) -> list[str]:
     reproduced = (
-        "Reproduced: every judged measurement fulfils the criterion. Not reproduced: one does not."
-        " Untested: one could not be made, or there is none."
+        "Reproduced: more than half of the judged measurements fulfil the criterion and none"
+        " contradicts it; the table says how many. Not reproduced: one contradicts it. Undecided:"
+        " half or more cannot tell, and their notes say what a decision would take."
     )
     slopes = (
-        f"A slope is that of a straight line on log-log axes, over the last {rates.OCTAVES} octaves"
-        " of N. In exact audits the slope itself is judged, and its interval says how straight the"
-        " line is; in sampled audits the interval is that of the noise, and is what is judged."
+        "Exact rates are judged by coefficients: the leading term as N grows is exact, without"
+        " enumeration, and the enumerated values approach it. In sampled audits a slope is that of"
+        " a straight line on log-log axes over all N, and the interval of its noise is judged."
     )
     returns = (
         "Intervals of returns are percentile bootstrap intervals over seeds. With three seeds such"

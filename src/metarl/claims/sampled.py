@@ -1,7 +1,8 @@
 """Claims on sampled audits, whose values have noise, at each level: Monte Carlo and MuJoCo.
 
-Slopes are judged by the interval of the noise: the whole of it must fulfil the criterion, or none
-of it, else a claim stays untested.
+A slope is judged by the interval of its noise: all of it on the right side of the bound, or none of
+it, else it stays undecided. The bounds are halfway between the rate of the theory and one that
+differs by half a power of N. Slopes are over all N audited, the longest lever.
 """
 
 import math
@@ -12,24 +13,27 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from metarl.claims.exact import PRACTICAL, largest_bias, slope_of
+from metarl.claims.exact import largest_bias, slope_of
 from metarl.claims.model import (
     FAILS,
     GRADIENT,
     HOLDS,
+    PRACTICAL,
     REPORTED,
     UNBIASED,
-    UNTESTED,
+    UNDECIDED,
     Claim,
     Evidence,
     Measurement,
     audited,
-    judge,
+    judge_interval,
+    repetitions_needed,
 )
-from metarl.results import rates, tables
+from metarl.results import tables
 
 LEVELS = ("monte_carlo", "mujoco")
-NOISE = "the whole interval must fulfil it, or none of it, else it stays untested"
+NOISE = "the whole interval must fulfil it, or none of it, else it is undecided"
+BIASED = ("maml", "lvc")  # whose bias the paper's practical algorithms have for ever
 INNER_VARIANCE = (
     "The inner variance is Var E[g_hat | X], without the part of the outer batch, which is a floor"
     " that no number of inner samples lowers."
@@ -40,8 +44,8 @@ def unbiased_variance(level: str) -> Callable[[Evidence], Claim]:
     """Claim 1 at a sampled level."""
 
     def claim(evidence: Evidence) -> Claim:
-        low = evidence.criteria.variance_slope_unbiased_min
-        high = evidence.criteria.variance_slope_unbiased_max
+        tolerance = evidence.criteria.sampled_slope_tolerance
+        low, high = 1 - tolerance, 1 + tolerance
         return _sampled_claim(
             level,
             id=f"1-{level.replace('_', '-')}",
@@ -64,7 +68,7 @@ def lsf_variance(level: str) -> Callable[[Evidence], Claim]:
     """Claim 2's variance, and what is seen of its bias, at a sampled level."""
 
     def claim(evidence: Evidence) -> Claim:
-        bound = evidence.criteria.lsf_variance_slope_max
+        bound = -1 + evidence.criteria.sampled_slope_tolerance
         places = evidence.places(level)
         return _sampled_claim(
             level,
@@ -93,7 +97,7 @@ def practical_variants(level: str) -> Callable[[Evidence], Claim]:
     """Claim 3's variances at a sampled level."""
 
     def claim(evidence: Evidence) -> Claim:
-        bound = evidence.criteria.practical_variance_slope_max
+        bound = -1 + evidence.criteria.sampled_slope_tolerance
         return _sampled_claim(
             level,
             id=f"3-{level.replace('_', '-')}",
@@ -117,6 +121,37 @@ def practical_variants(level: str) -> Callable[[Evidence], Claim]:
     return claim
 
 
+def bias_floors(level: str) -> Callable[[Evidence], Claim]:
+    """Of maml and lvc, at a sampled level."""
+
+    def claim(evidence: Evidence) -> Claim:
+        bound = evidence.criteria.visible_bias_min
+        return _sampled_claim(
+            level,
+            id=f"floor-{level.replace('_', '-')}",
+            statement=(
+                f"{' and '.join(BIASED)} keep a bias at the largest N, as practical estimates do"
+                " for ever."
+            ),
+            source="ours",
+            criterion=f"relative bias at the largest N > {bound:g}, on each problem; {NOISE}",
+            measurements=[
+                *(
+                    bias_at_largest(evidence, place, name, bound)
+                    for place in evidence.places(level)
+                    for name in BIASED
+                ),
+                *(
+                    bias_at_largest(evidence, place, name)
+                    for place in evidence.places(level)
+                    for name in ("lsf", "dice")
+                ),
+            ],
+        )
+
+    return claim
+
+
 def dice_over_lvc(evidence: Evidence) -> Claim:
     return _sampled_claim(
         "mujoco",
@@ -126,7 +161,7 @@ def dice_over_lvc(evidence: Evidence) -> Claim:
             " published: 60% on average."
         ),
         source="Rothfuss et al. 2019",
-        criterion="mean over N of the ratio of the two > 1, at each audited policy",
+        criterion=f"geometric mean over N of the ratio of the two > 1, at each policy; {NOISE}",
         measurements=relative_deviation_ratios(evidence),
         remarks=[
             "Our policies, tasks and N are not those of the publication: its 60% are not judged."
@@ -189,11 +224,11 @@ def sampled_slope(
 
     The interval is that of the noise: from the intervals of the values, which are independent
     between N. It holds if the whole interval lies in the allowed range, fails if none of it does,
-    and else cannot tell: untested.
+    and else cannot tell: undecided.
     """
     rows = audited(evidence.sampled, problem, estimator)
     confidence = evidence.criteria.confidence
-    measurement = slope_of(rows, problem, estimator, column, confidence)
+    measurement = slope_of(rows, problem, estimator, column, confidence, octaves=math.inf)
     if not math.isfinite(measurement.value):
         return measurement if allowed else replace(measurement, outcome=REPORTED)
     quantile = float(stats.norm.ppf((1 + confidence) / 2))
@@ -202,13 +237,42 @@ def sampled_slope(
     measurement = replace(measurement, low=low, high=high)
     if allowed is None:
         return measurement
-    least, most = allowed
-    if least <= low and high <= most:
-        return replace(measurement, outcome=HOLDS)
-    if high < least or most < low:
-        return replace(measurement, outcome=FAILS)
-    note = f"{measurement.note}; the noise leaves it open"
-    return replace(measurement, outcome=UNTESTED, note=note)
+    return decided(measurement, *allowed, int(rows["replicates"].max()))
+
+
+def decided(measurement: Measurement, least: float, most: float, replicates: int) -> Measurement:
+    """Judged by its interval; where that is undecided, with what a decision takes."""
+    outcome = judge_interval(measurement.low, measurement.high, least, most)
+    measurement = replace(measurement, outcome=outcome)
+    if outcome != UNDECIDED:
+        return measurement
+    bound = min((least, most), key=lambda end: abs(end - measurement.value))
+    margin = (measurement.high - measurement.low) / 2
+    takes = repetitions_needed(measurement, bound, replicates)
+    note = f"tells {margin:.2g} from the bound with {replicates} replicates; {takes}"
+    return replace(measurement, note="; ".join(filter(None, [measurement.note, note])))
+
+
+def bias_at_largest(
+    evidence: Evidence, problem: str, estimator: str, bound: float | None = None
+) -> Measurement:
+    """The relative bias at the largest N, which holds above `bound`, if there is one."""
+    measurement = Measurement(problem, estimator, "relative bias", UNDECIDED, form=".3f")
+    rows = audited(evidence.sampled, problem, estimator)
+    if rows.empty:
+        measurement = replace(measurement, note="not in the audit")
+        return measurement if bound else replace(measurement, outcome=REPORTED)
+    row = rows.iloc[-1]
+    value, low, high = (float(row[f"relative_bias{end}"]) for end in ("", "_low", "_high"))
+    measurement = replace(measurement, note=f"N = {row['sample_size']}")
+    if not np.isfinite([value, low, high]).all():
+        note = f"{measurement.note}; the mean gradient is smaller than its error"
+        measurement = replace(measurement, note=note)
+        return measurement if bound else replace(measurement, outcome=REPORTED)
+    measurement = replace(measurement, value=value, low=low, high=high)
+    if bound is None:
+        return replace(measurement, outcome=REPORTED)
+    return decided(measurement, bound, math.inf, int(row["replicates"]))
 
 
 def slope_error(rows: pd.DataFrame, column: str, quantile: float) -> float:
@@ -219,7 +283,6 @@ def slope_error(rows: pd.DataFrame, column: str, quantile: float) -> float:
       column: whose intervals [low, high] are `quantile` standard errors wide to each side.
       quantile: of the standard normal distribution.
     """
-    rows = rows[rows["sample_size"] >= rows["sample_size"].max() / 2**rates.OCTAVES]
     x = np.log(rows["sample_size"].to_numpy(float))
     x = x - x.mean()
     widths = (rows[f"{column}_high"] - rows[f"{column}_low"]).to_numpy(float)
@@ -277,7 +340,7 @@ def seen_bias(evidence: Evidence, problem: str, estimator: str, planted: bool) -
     if not np.isfinite([value, low, high]).all():
         note = f"{note}: the reference cannot be trusted here, nothing to see"
         return replace(measurement, note=note)
-    outcome = judge((low > 0) == planted)
+    outcome = HOLDS if (low > 0) == planted else FAILS
     if not visible.iloc[-1]["squared_bias_low"] > 0:
         outcome, note = REPORTED, f"{note}: noise hides even the bias of maml here"
     measurement = replace(measurement, outcome=outcome, note=note)
@@ -290,25 +353,42 @@ def seen_bias(evidence: Evidence, problem: str, estimator: str, planted: bool) -
 
 
 def relative_deviation_ratios(evidence: Evidence) -> list[Measurement]:
-    """The relative standard deviation of dice over that of lvc, the mean over N, at each policy."""
+    """The relative standard deviation of dice over that of lvc, the mean over N, at each policy.
+
+    The interval is from those of the two at each N.
+    """
     measurements = []
     for problem in evidence.places("mujoco"):
-        measurement = Measurement(problem, "dice / lvc", "relative standard deviation", UNTESTED)
+        measurement = Measurement(
+            problem, "dice / lvc", "relative standard deviation", UNDECIDED, form=".2f"
+        )
+        ends = [f"relative_standard_deviation{end}" for end in ("", "_low", "_high")]
         dice, lvc = (
-            audited(evidence.sampled, problem, name).set_index("sample_size")[
-                "relative_standard_deviation"
-            ]
+            np.log(audited(evidence.sampled, problem, name).set_index("sample_size")[ends])
             for name in ("dice", "lvc")
         )
-        ratios = (dice / lvc).dropna()
-        if ratios.empty:
+        both = dice.join(lvc.add_suffix("_lvc")).dropna()
+        if both.empty:
             note = "the mean gradient is smaller than its error at every N"
             measurements.append(replace(measurement, note=note))
             continue
-        value, note = float(ratios.mean()), f"N = {', '.join(map(str, ratios.index))}"
-        measurements.append(
-            replace(measurement, outcome=judge(value > 1), value=value, note=note, form=".2f")
+        # both are of the same samples: as if independent, the interval is too wide, not too narrow
+        error = sum(
+            ((both[f"{ends[2]}{name}"] - both[f"{ends[1]}{name}"]) / 2) ** 2
+            for name in ("", "_lvc")
         )
+        mean = float((both[ends[0]] - both[f"{ends[0]}_lvc"]).mean())
+        margin = float(np.sqrt(error.sum())) / len(both)
+        low, value, high = np.exp([mean - margin, mean, mean + margin])
+        measurement = replace(
+            measurement,
+            value=float(value),
+            low=float(low),
+            high=float(high),
+            note=f"N = {', '.join(map(str, both.index))}",
+        )
+        replicates = audited(evidence.sampled, problem, "dice")["replicates"].max()
+        measurements.append(decided(measurement, 1.0, math.inf, int(replicates)))
     return measurements
 
 

@@ -12,21 +12,23 @@ import numpy as np
 import pandas as pd
 
 from metarl.claims.model import (
+    PRACTICAL,
     REPORTED,
     RETURN,
     UNBIASED,
-    UNTESTED,
+    UNDECIDED,
     Claim,
     Evidence,
     Measurement,
-    judge,
+    judge_interval,
+    repetitions_needed,
     with_interval,
 )
 from metarl.randomness import generator
 from metarl.results import statistics, tables
 from metarl.results.tables import count_divergence_as_worst, final_returns, mean_of_runs
 
-PRACTICAL = ("lsf", "dice", "lvc", "maml", "fomaml", "emaml")
+BIASED = ("lsf", *PRACTICAL)
 FINAL_RETURN = "difference of final returns"
 AREA = "difference of mean returns over training"
 GAIN = "return after one inner step - before"
@@ -41,8 +43,8 @@ def practical_estimates_train_better(evidence: Evidence) -> Claim:
         level="training",
         criterion=(
             "final return (mean of the last fifth of the iterations) minus that of the unbiased"
-            " estimate, paired over seeds: lower end of the interval > 0, for each estimate in"
-            " each environment"
+            " estimate, paired over seeds: whole interval above 0, for each estimate in each"
+            " environment; undecided where it holds 0"
         ),
         measurements=final_return_differences(evidence),
         figure="learning_curves",
@@ -68,7 +70,8 @@ def probable_improvement(evidence: Evidence) -> Claim:
         level="training",
         criterion=(
             "probability of improvement in final return over all pairs of runs, mean over practical"
-            " algorithms: lower end of the interval > 0.5, in each environment"
+            " algorithms: whole interval above 0.5, in each environment; undecided where it holds"
+            " 0.5"
         ),
         measurements=[*probabilities_of_improvement(evidence), *areas_under_curves(evidence)],
         figure="learning_curves",
@@ -87,7 +90,7 @@ def gain_by_sample_size(evidence: Evidence) -> Claim:
         level="training",
         criterion=(
             "final return of lsf minus unbiased at the largest N, minus that at the smallest,"
-            " paired over seeds: lower end of the interval > 0"
+            " paired over seeds: whole interval above 0; undecided where it holds 0"
         ),
         measurements=gains_by_sample_size(evidence),
         figure="sample_sizes",
@@ -109,8 +112,8 @@ def adaptation_pays(evidence: Evidence) -> Claim:
         estimand=f"{RETURN}, minus the return before",
         level="training",
         criterion=(
-            "return after one inner step minus before, paired over seeds: lower end of the"
-            " interval > 0, for each algorithm in each environment"
+            "return after one inner step minus before, paired over seeds: whole interval above 0,"
+            " for each algorithm in each environment; undecided where it holds 0"
         ),
         measurements=adaptation_gains(evidence),
         figure="adaptation",
@@ -137,10 +140,10 @@ def return_differences(
     measurements = []
     for environment, runs in returns.groupby("environment"):
         unbiased = runs[runs["estimator"] == UNBIASED]
-        practical = runs[runs["estimator"].isin(PRACTICAL)]
+        practical = runs[runs["estimator"].isin(BIASED)]
         for kind, of_kind in {"unbiased": unbiased, "practical": practical}.items():
             if of_kind.empty:
-                missing = Measurement(environment, f"{kind} estimate", quantity, UNTESTED)
+                missing = Measurement(environment, f"{kind} estimate", quantity, UNDECIDED)
                 measurements.append(replace(missing, note="no training run"))
         measurements += [
             paired_difference(
@@ -164,11 +167,11 @@ def probabilities_of_improvement(evidence: Evidence) -> list[Measurement]:
             environment,
             "practical over unbiased",
             "probability of improvement",
-            UNTESTED,
+            UNDECIDED,
             form=".2f",
         )
         references = runs.loc[runs["estimator"] == UNBIASED, "mean_return"].to_numpy()
-        practical = runs[runs["estimator"].isin(PRACTICAL)]
+        practical = runs[runs["estimator"].isin(BIASED)]
         groups = [rows["mean_return"].to_numpy() for _, rows in practical.groupby("algorithm")]
         fewest = min(map(len, (references, *groups))) if groups else 0
         if fewest < statistics.MINIMUM_SEEDS:
@@ -187,7 +190,8 @@ def probabilities_of_improvement(evidence: Evidence) -> list[Measurement]:
         measurement = with_interval(
             measurement, np.mean(chances, axis=0), evidence.criteria.confidence
         )
-        measurements.append(replace(measurement, outcome=judge(measurement.low > 0.5)))
+        outcome = judge_interval(measurement.low, measurement.high, 0.5)
+        measurements.append(replace(measurement, outcome=outcome))
     return measurements
 
 
@@ -243,7 +247,7 @@ def paired_difference(
     second: pd.DataFrame,
     evidence: Evidence,
 ) -> Measurement:
-    """The mean over common seeds of `first` minus `second`; holds if its interval is above 0.
+    """The mean over common seeds of `first` minus `second`; judged by its interval against 0.
 
     The mean, not an interquartile mean: trimming would make a diverged seed disappear.
 
@@ -254,7 +258,7 @@ def paired_difference(
     """
     pairs = first.merge(second, on="seed", suffixes=("", "_second"))
     differences = (pairs["mean_return"] - pairs["mean_return_second"]).to_numpy(float)
-    measurement = Measurement(place, subject, quantity, UNTESTED, form="+z.1f")
+    measurement = Measurement(place, subject, quantity, UNDECIDED, form="+z.1f")
     note = _divergence_note(first, second)
     if not differences.size:
         return replace(measurement, note="no seed in common")
@@ -269,7 +273,11 @@ def paired_difference(
     if not math.isfinite(measurement.low):
         few = f"{len(differences)} seed(s): an interval needs {statistics.MINIMUM_SEEDS}"
         return replace(measurement, note="; ".join(filter(None, [few, note])))
-    return replace(measurement, outcome=judge(measurement.low > 0))
+    outcome = judge_interval(measurement.low, measurement.high, 0.0)
+    if outcome == UNDECIDED:
+        takes = f"{repetitions_needed(measurement, 0.0, len(differences))} seeds"
+        note = "; ".join(filter(None, [note, takes]))
+    return replace(measurement, outcome=outcome, note=note)
 
 
 def _divergence_note(*runs: pd.DataFrame) -> str:

@@ -341,6 +341,8 @@ class Claims(Command):
     """Folder of claims.md and claims.json."""
     exact: tuple[Path, ...] = ()
     """Parquet files of `audit exact`."""
+    limit: tuple[Path, ...] = ()
+    """Parquet files of `audit limit`."""
     sampled: tuple[Path, ...] = ()
     """Parquet files of `audit monte-carlo` and `audit mujoco`."""
     convergence: tuple[Path, ...] = ()
