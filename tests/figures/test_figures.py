@@ -54,7 +54,7 @@ def test_pictures_are_valid_and_the_same_bytes_whatever_the_users_settings(
 def test_text_is_legible_and_inside_the_picture(name, tables_of, write):
     figure = draw(name, write(tables_of[name]))
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
-    assert min(text.get_fontsize() for text in texts) >= 7
+    assert min(text.get_fontsize() for text in texts) >= 8
     legends = [*figure.legends, *filter(None, (axis.get_legend() for axis in figure.axes))]
     panels = [axis.get_window_extent() for axis in figure.axes]
     for legend in legends:

@@ -92,6 +92,7 @@ STUDIED_TABLES = STUDY_TABLES + tables(
 )
 TABLES = {  # by the kind that metarl.figures names
     "exact": AUDIT_TABLES,
+    "limit": [LIMIT_TABLE],
     "judged": JUDGED_TABLES,
     "sampled": SAMPLED_TABLES,
     "mujoco": MUJOCO_TABLES,

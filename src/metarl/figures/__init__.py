@@ -43,7 +43,7 @@ class Drawing:
 
 
 FIGURES = (
-    Drawing("exact_audit", ("exact",), "Audit", "Bias and variance, exact"),
+    Drawing("exact_audit", ("exact", "limit"), "Audit", "Bias and variance, exact"),
     Drawing("sampled_audit", ("sampled",), "Audit", "Bias and variance, sampled", intervals=True),
     Drawing(
         "estimator_matrix",

@@ -1,10 +1,11 @@
-"""Exact relative bias and variance of each estimator against the sample size N, a row a problem.
+"""Exact relative bias and variance of each estimator against the sample size N, a panel each.
 
-Both axes are logarithmic, so that a rate N^s is a line of slope s; the slopes in the legends are
-fitted on the last octaves (`metarl.results.rates`). Dotted guides have the rates of Tang (2022): at
-most N^-1/2 for the bias, N^-1 (LSF) and N^+1 (unbiased) for the variance; only their slopes matter.
-A relative bias below EXACTLY_ZERO is rounding error: such an estimator is listed as exactly 0 and
-not drawn. Published deviations have a figure of their own (`published_code`).
+Both axes are logarithmic, so that a rate N^s is a line of slope s. Marks are enumerated; the thin
+line of the same colour is the leading term that they approach (`metarl audit limit`), which no mark
+was fitted to. Dotted guides have the rates of Tang (2022): at most N^-1/2 for the bias, N^-1 (LSF)
+and N^+1 (unbiased) for the variance; only their slopes matter. A relative bias below EXACTLY_ZERO
+is rounding error and is not drawn. Published deviations have a figure of their own
+(`published_code`).
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import (
     FixedLocator,
     FormatStrFormatter,
@@ -25,31 +25,41 @@ from matplotlib.ticker import (
 )
 
 from metarl.figures import style
-from metarl.results import columns, rates, tables
+from metarl.results import columns, tables
 
 EXACTLY_ZERO = 1e-9
 LABELS = {"relative_bias": "relative bias", "variance": "variance"}
 UNITS = {"relative_bias": "fraction", "variance": "squared gradient"}
 GUIDES = {"relative_bias": (-0.5,), "variance": (1.0, -1.0)}
 MAXIMUM_TICKS = 6
+SHOWN = 2  # problems; the others are in the tables
 
 
 def draw(paths: Sequence[Path | str]) -> Figure:
-    """Draws the figure from exact audit files.
+    """Draws the figure from files of `metarl audit exact` and, for the lines, `metarl audit limit`.
 
     Raises:
       InputError: as `tables.read_some`.
     """
-    audit = catalogue_rows(named_problems(tables.read_some(columns.EXACT, paths)))
+    limits = [path for path in paths if not tables.is_of(columns.EXACT, path)]
+    limits = [path for path in limits if tables.is_of(columns.LIMIT, path)]
+    exact = [path for path in paths if path not in limits]
+    audit = catalogue_rows(named_problems(tables.read_some(columns.EXACT, exact)))
+    limit = tables.read(columns.LIMIT, limits)
     looks = style.looks(audit["estimator"])
-    problems = sorted(audit["problem"].unique())
+    problems = sorted(audit["problem"].unique())[:SHOWN]
     with style.context():
-        figure = Figure(figsize=(style.DOUBLE_COLUMN, 2.4 * len(problems)))
-        axes = figure.subplots(len(problems), 2, squeeze=False)
-        for row, problem in zip(axes, problems, strict=True):
-            for axis, column in zip(row, LABELS, strict=True):
-                _draw_panel(axis, audit[audit["problem"] == problem], column, looks)
-                axis.set_title(f"{problem}: {LABELS[column]}")
+        figure = Figure(figsize=(style.SINGLE_COLUMN, 3.4 * len(problems) + 1.5))
+        axes = figure.subplots(2 * len(problems), 1, squeeze=False)[:, 0]
+        panels = [(problem, column) for problem in problems for column in LABELS]
+        for axis, (problem, column) in zip(axes, panels, strict=True):
+            terms = limit[limit["problem"] == problem]
+            _draw_panel(axis, audit[audit["problem"] == problem], terms, column, looks)
+            axis.set_title(f"{problem}: {LABELS[column]}")
+        names = {name.rpartition(":")[2]: look for name, look in looks.items()}
+        guide = {"rates of the paper": style.Look("0.55", "", style.DOTTED)}
+        lines = {} if limit.empty else {"leading terms": style.Look("0.3", "", "-")}
+        style.shared_legend(figure, names | lines | guide, diverged=False)
     return figure
 
 
@@ -64,40 +74,47 @@ def catalogue_rows(audit: pd.DataFrame) -> pd.DataFrame:
     return audit[(audit["counterpart"] == "") & ~tables.is_control(audit["estimator"])]
 
 
-def _draw_panel(axis: Axes, audit: pd.DataFrame, column: str, looks: dict[str, style.Look]) -> None:
+def _draw_panel(
+    axis: Axes,
+    audit: pd.DataFrame,
+    limit: pd.DataFrame,
+    column: str,
+    looks: dict[str, style.Look],
+) -> None:
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
     sizes = np.sort(audit["sample_size"].unique())
-    handles = []
     for estimator, look in looks.items():
         rows = audit[audit["estimator"] == estimator]
-        if not rows.empty:
-            handles.append(_draw_estimator(axis, rows, column, look))
-    handles += _draw_guides(axis, sizes, column)
-    used = sizes[sizes >= sizes.max() / 2**rates.OCTAVES]
-    title = f"slope, N = {used[0]}\N{EN DASH}{used[-1]}"
-    axis.legend(
-        handles=handles,
-        title=title,
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.06),
-        labelspacing=0.25,
-        alignment="left",
-    )
+        values = rows[column].to_numpy(float)
+        smallest = EXACTLY_ZERO if column == "relative_bias" else 0.0
+        marks = look.marks if limit.empty else {**look.marks, "linestyle": "none"}
+        drawn = np.where(values > smallest, values, np.nan)
+        axis.plot(rows["sample_size"], drawn, label=estimator, **marks)
+    _draw_guides(axis, sizes, column)
+    low, high = axis.get_ylim()  # of what was enumerated: a leading term may come from far away
+    for term in limit.itertuples():
+        if term.estimator in looks:
+            axis.plot(
+                sizes,
+                leading_term(term, column, sizes),
+                label=f"{term.estimator}, leading term",
+                color=looks[term.estimator].colour,
+                linewidth=0.7,
+                zorder=1.5,
+            )
+    axis.set_ylim(low, high)
     _set_ticks(axis, sizes)
     axis.set_xlabel("sample size N (trajectories)")
     axis.set_ylabel(f"{LABELS[column]} ({UNITS[column]})")
 
 
-def _draw_estimator(axis: Axes, rows: pd.DataFrame, column: str, look: style.Look) -> Line2D:
-    name = rows["estimator"].iloc[0].rsplit(":")[-1]
-    values = rows[column].to_numpy(float)
-    if column == "relative_bias" and np.all(values < EXACTLY_ZERO):
-        return Line2D([], [], label=f"{name}: exactly 0", **look.marks)
-    drawn = np.where(values > 0, values, np.nan)
-    slope = rates.fit(rows["sample_size"], values).slope
-    label = f"{name}: {signed(slope)}"
-    return axis.plot(rows["sample_size"], drawn, label=label, **look.marks)[0]
+def leading_term(term: tuple, column: str, sizes: np.ndarray) -> np.ndarray:
+    """c N^s at every N, of a row of `columns.LIMIT`; nan where there is no term."""
+    if column == "variance":
+        return term.variance_coefficient * sizes ** float(term.variance_order)
+    coefficient = term.bias_coefficient / term.gradient_norm
+    return (coefficient or np.nan) * sizes ** float(term.bias_order)
 
 
 def signed(slope: float) -> str:
@@ -107,18 +124,16 @@ def signed(slope: float) -> str:
     return f"{slope:+z.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _draw_guides(axis: Axes, sizes: np.ndarray, column: str) -> list[Line2D]:
+def _draw_guides(axis: Axes, sizes: np.ndarray, column: str) -> None:
     """The paper's rates: from above the data for the bias, around the data for the variance."""
     drawn = [line.get_ydata()[np.isfinite(line.get_ydata())] for line in axis.get_lines()]
     starts = [values[0] for values in drawn if values.size]
     if len(sizes) < 2 or not starts:
-        return []
-    handles = []
+        return
     for exponent in GUIDES[column]:
         start = 2 * max(starts) if column == "relative_bias" or exponent > 0 else min(starts) / 2
         heights = start * (sizes / sizes[0]) ** exponent
-        handles += axis.plot(sizes, heights, label=f"paper: {signed(exponent)}", **style.GUIDE)
-    return handles
+        axis.plot(sizes, heights, label=f"paper: {signed(exponent)}", **style.GUIDE)
 
 
 def _set_ticks(axis: Axes, sizes: np.ndarray) -> None:

@@ -93,7 +93,7 @@ def _draw_panel(axis: Axes, rows: pd.DataFrame, column: str) -> None:
         fill = "none" if coded else "full"
         if is_zero:
             place = axis.get_yaxis_transform()
-            axis.text(0.02, height, "exactly 0", va="center", fontsize=7, transform=place)
+            axis.text(0.02, height, "exactly 0", va="center", fontsize=8, transform=place)
             continue
         axis.plot(row[column], height, **{**look.marks, "fillstyle": fill, "markersize": 6})
         slope = signed(row[f"{column}_slope"])
@@ -103,7 +103,7 @@ def _draw_panel(axis: Axes, rows: pd.DataFrame, column: str) -> None:
             (6, 0),
             textcoords="offset points",
             va="center",
-            fontsize=7,
+            fontsize=8,
         )
     axis.set_yticks(heights, [name.removesuffix(SUFFIX) for name in rows["estimator"]])
     axis.margins(x=0.18, y=0.08)

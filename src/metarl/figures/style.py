@@ -2,7 +2,8 @@
 
 Colours are Okabe and Ito's (2008), told apart by colour-blind readers, with yellow, too faint on
 white, replaced by wine. Markers and lines differ too, so that figures survive a grey printer.
-Widths are those of a paper's single and double column, in inches; no text is smaller than 7 points.
+Widths are those of a paper's single and double column, in inches; no text is smaller than 8 points.
+All figures but those of many panels have the width of a single column.
 """
 
 import io
@@ -20,19 +21,20 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 SINGLE_COLUMN = 3.3
 DOUBLE_COLUMN = 6.8
-PANELS_PER_ROW = 3
+MOST_STACKED = 4  # panels in a single column
+PANELS_PER_ROW = 3  # where there are more
 FAR = 5.0  # times the typical distance of the lines from zero
 GUIDE = {"color": "0.55", "linestyle": (0, (1, 1.2)), "linewidth": 1.0, "zorder": 1}
 
 SETTINGS = {
-    "font.size": 7,
+    "font.size": 8,
     "font.family": "DejaVu Sans",
     "axes.titlesize": 8,
-    "axes.labelsize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "legend.title_fontsize": 7,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
     "legend.frameon": False,
     "legend.handlelength": 2.6,
     "axes.spines.top": False,
@@ -135,7 +137,7 @@ def environment_panels(
     environments: Sequence[str], label_x: str, label_y: str
 ) -> tuple[Figure, list[Axes]]:
     """A figure with one titled panel an environment, and room for `shared_legend` below."""
-    columns = min(len(environments), PANELS_PER_ROW)
+    columns = PANELS_PER_ROW if len(environments) > MOST_STACKED else 1
     rows = -(-len(environments) // columns)
     width = SINGLE_COLUMN if columns == 1 else DOUBLE_COLUMN
     figure = Figure(figsize=(width, 2.0 * rows + 0.5))
