@@ -66,7 +66,7 @@ def to_markdown(claims: Sequence[Claim], evidence: Evidence) -> str:
         "",
         _describe(evidence),
         "",
-        *_table(
+        *table(
             ["claim", "statement", "by", "verdict", "measured"],
             [
                 [
@@ -174,12 +174,13 @@ def _details(claim: Claim, confidence: float) -> list[str]:
             ]
             for one in claim.measurements
         ]
-        lines += ["", *_table(heads, rows)]
+        lines += ["", *table(heads, rows)]
     if claim.commands:
         lines += ["", "Measure it again:", "", "```bash", *claim.commands, "```"]
     return lines
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown."""
     cells = [heads, ["---"] * len(heads), *rows]
     return [f"| {' | '.join(row)} |" for row in cells]

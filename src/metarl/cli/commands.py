@@ -367,6 +367,25 @@ class Claims(Command):
 
 
 @dataclass(frozen=True)
+class Stability(Command):
+    """Holds verdicts of several base seeds beside each other, as a table in Markdown."""
+
+    needs_tensorflow: ClassVar[bool] = False
+
+    claims: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="CLAIMS.json...")
+    ]
+    """Files that `claims` wrote, each of another base_seed."""
+    output: Path
+    """Markdown file."""
+
+    def run(self) -> None:
+        from metarl.claims.stability import stability
+
+        stability(self.claims, self.output)
+
+
+@dataclass(frozen=True)
 class Bench(Command):
     """Measures raw physics, the vector environment, meta-iterations, and what a scale costs."""
 
@@ -415,5 +434,6 @@ COMMANDS: dict[str, type[Command]] = {
     "archive": Archive,
     "figure": Figure,
     "claims": Claims,
+    "stability": Stability,
     "bench": Bench,
 }
