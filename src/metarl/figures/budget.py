@@ -35,13 +35,12 @@ def draw(paths: Sequence[Path | str]) -> Figure:
     looks = style.looks(audit["estimator"])
     problems = sorted(audit["problem"].unique())
     with style.context():
-        figure = Figure(figsize=(style.DOUBLE_COLUMN, 2.1 * len(problems) + 0.6))
-        axes = figure.subplots(len(problems), len(BUDGETS), squeeze=False)
+        figure, axes = style.stacked_panels(len(problems), len(BUDGETS))
         for row, problem in zip(axes, problems, strict=True):
             for axis, budget in zip(row, BUDGETS, strict=True):
                 _draw_panel(axis, audit[audit["problem"] == problem], budget, looks)
                 axis.set_title(f"{problem}, {budget} trajectories in all")
-            row[0].set_ylabel("root mean squared error\n(fraction of the gradient)")
+                axis.set_ylabel("root mean squared error\n(fraction of the gradient)")
         names = {name.rpartition(":")[2]: look for name, look in looks.items()}
         style.shared_legend(figure, names, diverged=False)
     return figure

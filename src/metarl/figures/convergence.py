@@ -39,8 +39,7 @@ def draw(paths: Sequence[Path | str], confidence: float) -> Figure:
     looks = style.looks(frame["estimator"])
     problems = sorted(frame["problem"].unique())
     with style.context():
-        figure = Figure(figsize=(style.DOUBLE_COLUMN, 2.2 * len(problems) + 0.5))
-        axes = figure.subplots(len(problems), 3, squeeze=False)
+        figure, axes = style.stacked_panels(len(problems), 3)
         for row, problem in zip(axes, problems, strict=True):
             rows = frame[frame["problem"] == problem]
             rows = rows[rows["epsilon"] == rows["epsilon"].min()]

@@ -140,7 +140,7 @@ def environment_panels(
     columns = PANELS_PER_ROW if len(environments) > MOST_STACKED else 1
     rows = -(-len(environments) // columns)
     width = SINGLE_COLUMN if columns == 1 else DOUBLE_COLUMN
-    figure = Figure(figsize=(width, 2.0 * rows + 0.5))
+    figure = Figure(figsize=(width, 2.0 * rows + 1.3))
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[len(environments) :]:
         axis.remove()
@@ -151,6 +151,13 @@ def environment_panels(
         if i % columns == 0:
             axis.set_ylabel(label_y)
     return figure, axes
+
+
+def stacked_panels(rows: int, panels: int) -> tuple[Figure, np.ndarray]:
+    """Panels [rows, panels] under one another in a single column, room for `shared_legend`."""
+    figure = Figure(figsize=(SINGLE_COLUMN, 1.9 * rows * panels + 1.5))
+    axes = figure.subplots(rows * panels, 1, squeeze=False)
+    return figure, axes.reshape(rows, panels)
 
 
 def after_inner_steps(steps: int) -> str:
