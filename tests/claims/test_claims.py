@@ -26,7 +26,7 @@ CRITERIA_VALUES = {
 EXACT = ["1", "2-bias", "2-variance", "3-exact", "leave-one-out", "lsf-bias-rate", "baseline"]
 TRAINED = ["3-training", "adaptation"]
 SAMPLED = [f"{kind}-{at}" for kind in (1, 2, 3, "floor") for at in ("monte-carlo", "mujoco")]
-OTHERS = ["3-improvement", "4", "training-by-n", "dice-over-lvc", "controls"]
+OTHERS = ["3-improvement", "3-signal", "4", "training-by-n", "dice-over-lvc", "controls"]
 OTHERS += [f"published-{environment}" for environment in PUBLISHED]
 CONTROL = "metarl.audit.controls:doubled"
 AS_CLAIMED = {  # estimator: relative bias and its slope, slope of the variance
@@ -108,7 +108,10 @@ def training_frame(seeds=3, advantage=5.0):
         return -50.0 + (advantage + row["seed"] if ahead else 0.0)
 
     algorithms = {"lsf_vpg": "lsf", "unbiased_vpg": "unbiased"}
-    return runs(algorithms, seeds, {"iteration": range(10), "inner_step": range(2)}, mean_return)
+    axes = {"iteration": range(10), "inner_step": range(2)}
+    frame = runs(algorithms, seeds, axes, mean_return)
+    signal = frame["seed"] + np.where(frame["estimator"] == "lsf", 3.0, 1.0)
+    return frame.assign(gradient_norm=2 * np.sqrt(1 + signal), gradient_standard_error=2.0)
 
 
 def evaluation_frame(seeds=3, gain=7.0):
@@ -536,6 +539,21 @@ def test_values_that_are_not_finite_reproduce_nothing(judge, column):
     using = {"bias": {"2-bias", "3-exact", "lsf-bias-rate"}}
     others = set(EXACT) - {"2-bias", "lsf-bias-rate"}
     assert {outcomes[name] for name in using.get(column, others)} == {"not reproduced"}
+
+
+def test_the_signal_to_noise_of_gradients(judge):
+    """Of squared norms 4 (1 + signal) and squared standard errors 4: signals 3, 4, 5 and 1, 2, 3;
+    nearer to each other, the interval of three differences holds 0."""
+    claim = judge(training=training_frame())["3-signal"]
+    judged = only_measurement(claim, place="PointGoal", subject="lsf_vpg - unbiased_vpg")
+    assert judged["value"] == pytest.approx(2.0) and judged["outcome"] == "holds"
+    own = only_measurement(claim, place="PointGoal", subject="lsf_vpg")
+    assert (own["value"], own["low"], own["high"]) == pytest.approx((4.0, 3.0, 5.0))
+    training = training_frame()
+    first = (training["estimator"] == "lsf") & (training["seed"] == 0)
+    training.loc[first, "gradient_norm"] = 2.0
+    assert judge(training=training)["3-signal"]["verdict"] == "undecided"
+    assert claim["commands"] == ["snakemake all --forcerun train_HalfCheetahDir train_PointGoal"]
 
 
 def test_final_returns_are_paired_over_seeds(judge):

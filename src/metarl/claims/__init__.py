@@ -29,6 +29,7 @@ CLAIMS: tuple[Callable[[Evidence], Claim], ...] = (  # in the order of the page
     *map(sampled.bias_floors, sampled.LEVELS),
     training.practical_estimates_train_better,
     training.probable_improvement,
+    training.gradients_stand_out,
     convergence.better_dependence_on_sample_size,
     exact.leave_one_out,
     exact.lsf_bias_is_sharper,
