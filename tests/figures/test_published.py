@@ -1,6 +1,7 @@
 """The figures of runs with published settings."""
 
 import numpy as np
+import pandas as pd
 
 from metarl.figures import point_paths, published_returns, torso_positions
 
@@ -15,6 +16,16 @@ def test_returns_stand_beside_published_ones(published_frame, write):
     assert len(seeds) == 3
     (low, high), *_ = figure.axes[1].containers[1].lines[2][0].get_segments()
     np.testing.assert_allclose([low[1], high[1]], [-1, 1])
+
+
+def test_policies_along_training_are_faint_lines(published_frame, write):
+    earlier = published_frame.assign(mean_return=published_frame["mean_return"] - 3.0)
+    both = pd.concat([earlier, published_frame.assign(iterations=10)])
+    axis = published_returns.draw(write(both)).axes[1]
+    assert len(axis.containers) == 1 + 3  # published and last policies of three seeds
+    faint = [line for line in axis.get_lines() if line.get_alpha() == 0.3]
+    assert len(faint) == 3
+    np.testing.assert_allclose(faint[0].get_ydata(), np.array([0, 10, 20, 30]) - 3.0)
 
 
 def test_paths_begin_at_the_origin_and_goals_are_stars(paths_frame, write):

@@ -1,8 +1,8 @@
 """Held-out returns beside published ones, against inner steps, one panel an environment.
 
 A black point is the published mean over held-out tasks, its bar the published standard deviation
-over tasks. A coloured point is a seed's mean over as many tasks, its bar the standard deviation
-over them.
+over tasks. A coloured point is a seed's mean over as many tasks with its last policy, its bar the
+standard deviation over them; faint lines are the policies kept along its training.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,15 @@ def draw(paths: Sequence[Path | str]) -> Figure:
             axis.errorbar(
                 steps - SPREAD, *published.to_numpy().T, **PUBLISHED.marks, elinewidth=0.9
             )
-            for (algorithm, seed), run in rows.groupby(["algorithm", "seed"]):
+            last = rows.groupby(["algorithm", "seed"])["iterations"].transform("max")
+            earlier = rows[rows["iterations"] < last]
+            for (algorithm, *_), policy in earlier.groupby(["algorithm", "seed", "iterations"]):
+                means = policy.groupby("inner_step")["mean_return"].mean()
+                colour = looks[algorithm].colour
+                axis.plot(means.index, means, color=colour, alpha=0.3, linewidth=0.6, zorder=1)
+            for (algorithm, seed), run in rows[rows["iterations"] == last].groupby(
+                ["algorithm", "seed"]
+            ):
                 by_step = run.groupby("inner_step")["mean_return"]
                 measured = by_step.mean().to_numpy(), by_step.std(ddof=0).to_numpy()
                 shift = SPREAD * (0.5 + 0.5 * seed)
