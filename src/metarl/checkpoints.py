@@ -55,13 +55,25 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], rows: list[dict], setting
     write_bytes(pack_arrays(arrays, {"rows": rows, "settings": dict(settings)}), path)
 
 
-def load(path: Path) -> tuple[dict[str, np.ndarray], list[dict]] | None:
-    """The checkpoint's arrays and rows, or None where there is none that can be trusted."""
+def load(path: Path, settings: Mapping) -> tuple[dict[str, np.ndarray], list[dict]] | None:
+    """The checkpoint's arrays and rows, or None where there is none that can be trusted.
+
+    Args:
+      path: of the checkpoint.
+      settings: of the work; a file with others is another run's, whatever its name.
+    """
     if not path.exists():
         return None
     try:
         arrays, stored = unpack_arrays(path)
     except InputError as error:
         print(f"ignoring checkpoint: {error}; starting afresh", file=sys.stderr)
+        return None
+    if stored.get("settings") != json.loads(json.dumps(settings)):
+        print(
+            f"ignoring checkpoint: {str(path)!r} holds other work than its name says; starting"
+            " afresh",
+            file=sys.stderr,
+        )
         return None
     return arrays, stored["rows"]

@@ -22,7 +22,7 @@ def load(kind: str, name: str, form: str) -> object:
     sys.path.insert(0, os.getcwd())  # as `python -m` would: people try out a file of their own
     try:
         return getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # a module of anyone's may raise anything
+    except (Exception, SystemExit) as error:  # a module of anyone's may raise anything
         raise InputError(
             f"cannot import {kind} {name!r} ({type(error).__name__}: {error}); give {form}"
         ) from error

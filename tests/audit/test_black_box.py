@@ -64,7 +64,7 @@ def twins(monkeypatch):
 
 def settings(problem: str, gradient: list[str], sample_sizes: list[int]) -> ExactSettings:
     return ExactSettings(
-        problem=problem, gradient=tuple(gradient), sample_sizes=tuple(sample_sizes)
+        problem=(problem,), gradient=tuple(gradient), sample_sizes=tuple(sample_sizes)
     )
 
 

@@ -35,7 +35,7 @@ def table(tmp_path_factory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("audit")
     for name, sample_sizes in SAMPLE_SIZES.items():
         settings = ExactSettings(
-            problem=name, estimators=tuple(CATALOGUE), sample_sizes=sample_sizes
+            problem=(name,), estimators=tuple(CATALOGUE), sample_sizes=sample_sizes
         )
         exact.audit(settings, folder / f"{name}.parquet")
     return pd.concat([pd.read_parquet(folder / f"{name}.parquet") for name in SAMPLE_SIZES])
@@ -223,13 +223,13 @@ def test_a_planted_fault_leaves_a_bias_floor(fault, weights):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"problem": "bandits"}, "unknown problem 'bandits'; choose one of bandit, chain"),
+        ({"problem": ("bandits",)}, "unknown problem 'bandits'; choose one of bandit, chain"),
         ({"estimators": ("lfs",)}, "unknown estimator 'lfs'"),
-        ({"problem": "chain", "sample_sizes": (4, 100_000)}, "distinct samples"),
+        ({"problem": ("chain",), "sample_sizes": (4, 100_000)}, "distinct samples"),
     ],
 )
 def test_bad_input_writes_nothing(changes, message, tmp_path):
-    given = {"problem": "bandit", "estimators": ("lsf",), "sample_sizes": (4,)}
+    given = {"problem": ("bandit",), "estimators": ("lsf",), "sample_sizes": (4,)}
     with pytest.raises(InputError, match=message):
         exact.audit(ExactSettings(**given | changes), tmp_path / "out.parquet")
     assert not list(tmp_path.iterdir())

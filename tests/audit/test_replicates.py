@@ -27,7 +27,7 @@ def settings(
     problem: str, gradient: list[str], sample_sizes: list[int], count: int, seed: int
 ) -> ExactSettings:
     return ExactSettings(
-        problem=problem,
+        problem=(problem,),
         gradient=tuple(gradient),
         sample_sizes=tuple(sample_sizes),
         replicates=count,
@@ -74,7 +74,7 @@ def test_statistics_against_enumeration():
     """
     gradient = Gradient(f"{TWINS}:maml")
     source = replicates.FiniteReplicates("bandit")
-    (row,) = replicates.audited(source, gradient, [2], 400, 1)
+    (row,) = replicates.audited(source, gradient, [2], 400, 1, 0.95)
     audit = exact.ExactAudit(problem("bandit"), [CATALOGUE["maml"]])
     (truth,) = audit.run(2)
     probabilities, *_ = audit.estimates(2)
@@ -129,12 +129,12 @@ def test_dumps(tmp_path, capsys):
     np.savez(tmp_path / "without.npz", gradients=gradients.astype(np.float32))
     counts = resampled_counts(generator(0, "dumped replicates"), 400, sampled.RESAMPLES)
     row = replicates.with_intervals(
-        replicates.measures(np.stack([gradients] * 2), np.tile(reference, (400, 1)), counts)
+        replicates.measures(np.stack([gradients] * 2), np.tile(reference, (400, 1)), counts), 0.95
     )
     for name, value in (("variance", 0.75), ("bias", 1.0), ("cosine", 5 / 26**0.5)):
         assert row[f"{name}_low"] < value < row[f"{name}_high"]
         assert row[name] == pytest.approx(value, rel=0.15)
-    replicates.audit_dumps([tmp_path / "with.npz", tmp_path / "without.npz"])
+    replicates.audit_dumps([tmp_path / "with.npz", tmp_path / "without.npz"], 0.95)
     head, first, second = capsys.readouterr().out.splitlines()
     assert head.split() == ["file", "replicates", "bias", "relative", "bias", "variance", "cosine"]
     assert f"{row['bias']:.3g} [" in first
@@ -160,5 +160,5 @@ def test_a_damaged_dump(arrays, message, tmp_path, capsys):
     path = tmp_path / "dump.npz"
     path.write_text("no zip") if arrays is None else np.savez(path, **arrays)
     with pytest.raises(InputError, match=re.escape(message)):
-        replicates.audit_dumps([path])
+        replicates.audit_dumps([path], 0.95)
     assert capsys.readouterr().out == ""

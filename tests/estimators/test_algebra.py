@@ -298,6 +298,12 @@ def wrong_shape(step):
 def wrong_dtype(step):
     return tf.cast(step.score_products, tf.float16)
 
+def typo(step):
+    return step.score_prodcts
+
+def leaves(step):
+    raise SystemExit(0)
+
 number = 3
 """
 
@@ -305,6 +311,7 @@ number = 3
 @pytest.fixture
 def plug_ins(tmp_path, monkeypatch):
     (tmp_path / "my_estimators.py").write_text(PLUG_IN)
+    (tmp_path / "leaving.py").write_text("raise SystemExit(3)\n")
     monkeypatch.chdir(tmp_path)
 
 
@@ -323,6 +330,9 @@ def test_a_plug_in_is_an_estimator_like_the_rest(plug_ins, parameters):
     ("name", "message"),
     [
         ("my_estimators:two_arguments", "failed"),
+        ("my_estimators:typo", r"failed \(AttributeError: .*has no attribute 'score_prodcts'"),
+        ("my_estimators:leaves", r"failed \(SystemExit: 0\)"),
+        ("leaving:lvc", r"cannot import estimator 'leaving:lvc' \(SystemExit: 3\)"),
         ("my_estimators:wrong_shape", r"returns float64 \[5\]; give float64 that broadcasts"),
         ("my_estimators:wrong_dtype", "returns float16"),
         ("my_estimators:number", "is no function"),

@@ -10,14 +10,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
+from metarl.audit import exact
+from metarl.audit.settings import ExactSettings
 from metarl.cli import main
 from metarl.errors import InputError
 from metarl.estimators import CATALOGUE, meta_gradient
 from metarl.identify.bundle import read_bundle
 from metarl.identify.compare import FLOAT32_TOLERANCE, compare
+from metarl.identify.exact_numbers import exact_numbers
 from metarl.identify.references import reference_gradients
 from metarl.objectives import kl_gradient
 from metarl.outer_values import Sampled
@@ -446,3 +450,16 @@ def test_the_numpy_example_is_what_it_says(save):
 
     result = identified(save(bundle()), 1e-10)
     assert result["matches"] == AGREE["maml"]
+
+
+def test_a_match_has_the_exact_numbers_of_its_own_sample_size(tmp_path):
+    """Those of the exact audit's table; N = 64 is too many samples of the chain for a moment."""
+    settings = ExactSettings(problem=("chain",), estimators=("maml",), sample_sizes=(4,))
+    exact.audit(settings, tmp_path / "maml.parquet")
+    (row,) = pd.read_parquet(tmp_path / "maml.parquet").to_dict("records")
+    told = exact_numbers("maml", 4)
+    relative = row["variance"] / row["gradient_norm"] ** 2
+    expected = f"chain relative bias {row['relative_bias']:.2g}, relative variance {relative:.2g}"
+    assert told.startswith("maml at N = 4, exactly: bandit relative bias ")
+    assert told.endswith(expected)
+    assert "chain" not in exact_numbers("maml", 64)

@@ -177,6 +177,21 @@ def test_another_setting_is_another_checkpoint(tmp_path):
     assert one != checkpoints.checkpoint_path(tmp_path, described | {"seed": 4})
 
 
+def test_a_checkpoint_of_another_run_under_its_name_is_set_aside(tmp_path, trained, capsys):
+    """A copied file: believed, it would give seed 3 the results of seed 4."""
+    other = dataclasses.replace(SETTINGS, seed=4)
+    train.train(other, *paths(tmp_path))
+    folder = tmp_path / "checkpoints"
+    mine, theirs = (
+        checkpoints.checkpoint_path(folder, dataclasses.asdict(settings))
+        for settings in (SETTINGS, other)
+    )
+    mine.write_bytes(theirs.read_bytes())
+    train.train(SETTINGS, *paths(tmp_path))
+    assert "holds other work than its name says" in capsys.readouterr().err
+    assert (tmp_path / "run.parquet").read_bytes() == (trained / "run.parquet").read_bytes()
+
+
 def test_a_physics_failure_keeps_the_last_good_checkpoint(tmp_path, monkeypatch, trained):
     collect, calls = Sampler.collect, []
 
@@ -191,7 +206,7 @@ def test_a_physics_failure_keeps_the_last_good_checkpoint(tmp_path, monkeypatch,
         train.train(SETTINGS, *paths(tmp_path))
     monkeypatch.setattr(Sampler, "collect", collect)
     path = checkpoints.checkpoint_path(tmp_path / "checkpoints", dataclasses.asdict(SETTINGS))
-    arrays, rows = checkpoints.load(path)
+    arrays, rows = checkpoints.load(path, dataclasses.asdict(SETTINGS))
     assert int(arrays["iteration"]) == 1 and len(rows) == 2
     train.train(SETTINGS, *paths(tmp_path))
     assert (tmp_path / "run.parquet").read_bytes() == (trained / "run.parquet").read_bytes()

@@ -36,7 +36,6 @@ from metarl.audit.text import aligned, text
 from metarl.errors import InputError
 from metarl.progress import Progress
 from metarl.randomness import generator
-from metarl.results.columns import CONFIDENCE
 from metarl.results.statistics import percentile_interval, resampled_counts
 from metarl.settings import require_list
 from metarl.storage import require_writable, write_parquet
@@ -255,11 +254,11 @@ def measures(
     }
 
 
-def with_intervals(draws: Mapping[str, np.ndarray]) -> dict[str, float]:
+def with_intervals(draws: Mapping[str, np.ndarray], confidence: float) -> dict[str, float]:
     """Every measure, its estimate, and the ends _low and _high of its interval."""
     row = {}
     for name, values in draws.items():
-        low, high = percentile_interval(values[1:], CONFIDENCE)
+        low, high = percentile_interval(values[1:], confidence)
         row |= {name: float(values[0]), f"{name}_low": low, f"{name}_high": high}
     return row
 
@@ -285,7 +284,12 @@ def audit(settings: ExactSettings, output: Path) -> None:
         row
         for gradient in theirs
         for row in audited(
-            source, gradient, settings.sample_sizes, settings.replicates, settings.seed
+            source,
+            gradient,
+            settings.sample_sizes,
+            settings.replicates,
+            settings.seed,
+            settings.confidence,
         )
     ]
     table = pd.DataFrame(rows)
@@ -299,6 +303,7 @@ def audited(
     sample_sizes: Sequence[int],
     replicates: int,
     seed: int,
+    confidence: float,
 ) -> list[dict]:
     """The rows of one function, an N each; says before what they cost."""
     ordered = sorted(sample_sizes)
@@ -331,12 +336,17 @@ def audited(
         draws = measures(np.swapaxes(halves, 0, 1), references, counts)
         draws["outer_variance"] = sampled.resampled_mean(outer, counts)
         keys = {"problem": source.name, "estimator": gradient.name, "sample_size": size}
-        rows.append(keys | {"replicates": replicates} | with_intervals(draws))
+        intervals = with_intervals(draws, confidence)
+        rows.append(keys | {"replicates": replicates} | intervals)
     return rows
 
 
-def audit_dumps(paths: Sequence[Path]) -> None:
+def audit_dumps(paths: Sequence[Path], confidence: float) -> None:
     """Prints a line a dump: the variance, and bias and cosine where it has a reference.
+
+    Args:
+      paths: of the dumps.
+      confidence: of the intervals.
 
     Raises:
       InputError: a file that is no such dump; nothing is printed.
@@ -349,7 +359,8 @@ def audit_dumps(paths: Sequence[Path]) -> None:
         )
         references = None if expected is None else np.broadcast_to(expected, gradients.shape)
         draws = measures(np.stack([gradients, gradients]), references, counts)
-        rows.append({"file": str(path), "replicates": len(gradients)} | with_intervals(draws))
+        row = {"file": str(path), "replicates": len(gradients)}
+        rows.append(row | with_intervals(draws, confidence))
     print("\n".join(aligned(pd.DataFrame(rows))))
 
 

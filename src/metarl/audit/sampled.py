@@ -224,7 +224,7 @@ def audit_units(
       described: all that the numbers depend on but for the code.
       output: parquet file of `columns.SAMPLED`.
     """
-    restored = checkpoints.load(checkpoint)
+    restored = checkpoints.load(checkpoint, described)
     finished = [] if restored is None else restored[1]
     first = 0 if restored is None else int(restored[0]["done"])
     progress = Progress("measurement", costs, done=first)

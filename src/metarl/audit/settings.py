@@ -16,6 +16,11 @@ MINIMUM_REPLICATES = 3
 MINIMUM_SEEDS = 3
 
 
+def require_confidence(confidence: float) -> None:
+    """Raises InputError for what is no probability content of an interval."""
+    require(0 < confidence < 1, "confidence", confidence, "a number in (0, 1)")
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuditSettings:
     """What every audit depends on."""
@@ -50,6 +55,8 @@ class ExactSettings:
     also be random_mdp_1, random_mdp_2, ... The parquet file has intervals."""
     seed: int = 0
     """Seed of these samples."""
+    confidence: float = CONFIDENCE
+    """Probability content of their intervals."""
 
     def __post_init__(self):
         if self.gradient and self.estimators:
@@ -61,6 +68,7 @@ class ExactSettings:
         if self.gradient:
             number = len(self.problem)
             require(number == 1, "the number of problems", number, "one with --gradient")
+        require_confidence(self.confidence)
         require_list("sample size", self.sample_sizes, least=1)
         require_seed(self.seed)
         if self.replicates is None:
@@ -107,7 +115,7 @@ class SampledSettings(AuditSettings):
         size = self.outer_sample_size
         require(size >= 1, "outer_sample_size", size, "an integer >= 1")
         require_seed(self.seed)
-        require(0 < self.confidence < 1, "confidence", self.confidence, "a number in (0, 1)")
+        require_confidence(self.confidence)
 
 
 @dataclass(frozen=True, kw_only=True)

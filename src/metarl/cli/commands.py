@@ -15,6 +15,7 @@ from metarl.audit.settings import (
     LimitSettings,
     MonteCarloSettings,
     MujocoSettings,
+    require_confidence,
 )
 from metarl.errors import InputError, RunError
 from metarl.figures import NAMES
@@ -170,11 +171,16 @@ class Replicates(Command):
     dumps: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DUMP.npz...")]
     """Files (.npz) of `gradients` [R, P], independent ones of one setting, and optionally
     `reference` [P], the gradient that they should have as their mean."""
+    confidence: float = CONFIDENCE
+    """Probability content of the intervals."""
+
+    def __post_init__(self):
+        require_confidence(self.confidence)
 
     def run(self) -> None:
         from metarl.audit.replicates import audit_dumps
 
-        audit_dumps(self.dumps)
+        audit_dumps(self.dumps, self.confidence)
 
 
 @dataclass(frozen=True)

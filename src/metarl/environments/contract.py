@@ -58,7 +58,7 @@ def _running(part: str) -> Iterator[None]:
     """Names the part of the class whose code raises."""
     try:
         yield
-    except Exception as error:  # code of anyone's may raise anything
+    except (Exception, SystemExit) as error:  # code of anyone's may raise anything
         raise _Violation(f"{part} raises {type(error).__name__} ({error})") from error
 
 

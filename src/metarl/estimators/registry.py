@@ -8,6 +8,8 @@ from metarl.estimators.algebra import Estimator, InnerStep
 from metarl.estimators.as_coded import AS_CODED
 from metarl.estimators.catalogue import ROWS
 
+MOST_QUOTED = 300  # characters of anyone's error: TensorFlow's run over pages
+
 CATALOGUE = {entry.name: entry for entry in (*ROWS, *AS_CODED)}
 
 
@@ -38,9 +40,10 @@ def plug_in(name: str) -> Estimator:
         expected = step.score_products
         try:
             given = tf.convert_to_tensor(weights(step))
-        except (TypeError, ValueError) as error:
+        except (Exception, SystemExit) as error:  # code of anyone's may raise anything
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_QUOTED]
             raise InputError(
-                f"estimator {name!r} failed ({error}); see metarl.estimators.InnerStep"
+                f"estimator {name!r} failed ({said}); see metarl.estimators.InnerStep"
             ) from error
         if given.dtype != expected.dtype or not broadcasts_to(given.shape, expected.shape):
             raise InputError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from metarl.estimators import CATALOGUE
 from metarl.identify.decompose import LEGEND
+from metarl.identify.exact_numbers import exact_numbers
 
 SHOWN = 6
 """Entries that do not match and are listed all the same."""
@@ -52,6 +53,8 @@ def describe(result: Mapping) -> str:
     lines.append(f"  = {_sum(result)}  (residual {result['terms_residual']:.1e})")
     lines += [f"    {sentence}" for sentence in result["collinear"]]
     lines += [f"  {_hint(hint, result)}" for hint in result["hints"]]
+    numbers = [exact_numbers(name, result["sample_size"]) for name in matches[:1]]
+    lines += [f"  {text}" for text in numbers if text]
     return "\n".join([*lines, f"  next: {_next(result)}"])
 
 

@@ -99,7 +99,7 @@ def train_run(
     described = dataclasses.asdict(settings)
     checkpoint = checkpoints.checkpoint_path(checkpoint_folder, described)
     state, rows, first = iterate.start(), [], 0
-    if (restored := checkpoints.load(checkpoint)) is not None:
+    if (restored := checkpoints.load(checkpoint, described)) is not None:
         arrays, rows = restored
         state, first = unpack_state(arrays, like=state), int(arrays["iteration"])
 
