@@ -9,7 +9,7 @@ import tensorflow as tf
 from metarl.audit.exact import ExactAudit
 from metarl.audit.problems import problem
 from metarl.estimators.algebra import log_likelihood
-from metarl.outer_values import ClosedForm, Sampled
+from metarl.outer_values import ClosedForm, Resimulated, Sampled
 
 TASKS, ROWS = 2, 3
 
@@ -71,3 +71,21 @@ def test_effective_sample_size_is_that_of_whole_trajectories(audit, parameters, 
     sizes = [w.sum(axis=1) ** 2 / (w**2).sum(axis=1) for w in ratios]
     result = enumerated(audit, parameters).effective_sample_size(shares)
     np.testing.assert_allclose(result, np.min(sizes, axis=0), rtol=1e-12)
+
+
+def test_resimulated_values_are_the_sampled_ones_but_for_differences(audit, parameters, shares):
+    sampled = enumerated(audit, parameters)
+    simulated = tf.constant(np.random.default_rng(2).normal(size=(ROWS, TASKS)))
+    values = Resimulated(sampled, simulated)
+    np.testing.assert_array_equal(values.differences(shares), simulated)
+    with pytest.raises(ValueError, match="compatible"):
+        values.differences(shares[:2])
+    for method, *arguments in (
+        ("value",),
+        ("gradient", log_likelihood),
+        ("curvatures", shares),
+        ("mean_reward",),
+        ("mean_advantage",),
+    ):
+        expected = getattr(sampled, method)(*arguments)
+        np.testing.assert_array_equal(getattr(values, method)(*arguments), expected)

@@ -5,13 +5,12 @@ the same outer randomness for every question, so that differences of its values 
 those of theta' are:
 
     Sampled      a batch of trajectories with per-decision importance weights (training)
+    Resimulated  the same, but differences from rollouts at theta' - share (audit in simulation)
     ClosedForm   a differentiable function: enumeration in the exact audits, dynamic programming for
                  tabular processes; no outer noise
 
 A further implementation needs `value`, `gradient` and, for leave_one_out, `differences`; lsf2 alone
-asks for `curvatures`. Re-simulation answers `differences` from rollouts at theta' - share with the
-start states and the action noise of theta'; it may fill the rows that it leaves out with 0 and
-scale the others, since the estimate is linear in them.
+asks for `curvatures`.
 """
 
 from collections.abc import Callable
@@ -137,6 +136,45 @@ class Sampled(NamedTuple):
     def _average(self, x: tf.Tensor) -> tf.Tensor:
         """The batch's average of x [..., K, N, T]: [..., K]."""
         return tf.reduce_sum(step_weights(self.batch, self.averaging) * x, axis=[-2, -1])
+
+
+class Resimulated(NamedTuple):
+    """`Sampled`, but for differences that were simulated: no importance weights to degenerate.
+
+    Rollouts at theta' and at theta' - share have the same start states and action noise omega, so
+    that differences are small where shares are. For leave_one_out they leave no bias, whatever the
+    physics does: theta'_{-i} = theta' - c f_i and omega do not depend on trajectory i, so
+    E[V_hat_omega(theta'_{-i}) s_i] = 0 and what is left is E[V_hat_omega(theta') s_i]. A random
+    subset S of the N rows, weighed N / |S|, with 0 for the others, has their mean over S: the
+    estimate is linear in them, so it stays unbiased.
+
+    Attributes:
+      sampled: answers everything else.
+      simulated: V_hat(theta') - V_hat(theta' - share) for the shares that will be asked for, as
+        weighed: [N, K].
+    """
+
+    sampled: Sampled
+    simulated: tf.Tensor
+
+    def value(self) -> tf.Tensor:
+        return self.sampled.value()
+
+    def gradient(self, loss: Loss) -> tf.Tensor:
+        return self.sampled.gradient(loss)
+
+    def differences(self, shares: tf.Tensor) -> tf.Tensor:
+        self.simulated.shape.assert_is_compatible_with(shares.shape[:-1])
+        return self.simulated
+
+    def curvatures(self, shares: tf.Tensor) -> tf.Tensor:
+        return self.sampled.curvatures(shares)
+
+    def mean_reward(self) -> tf.Tensor:
+        return self.sampled.mean_reward()
+
+    def mean_advantage(self) -> tf.Tensor:
+        return self.sampled.mean_advantage()
 
 
 class Totals(NamedTuple):

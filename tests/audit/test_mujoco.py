@@ -1,6 +1,7 @@
 """The audit in simulation: tiny runs against replicates put together by hand, and bad input."""
 
 import dataclasses
+import itertools
 from functools import partial
 
 import numpy as np
@@ -10,11 +11,18 @@ import tensorflow as tf
 
 from metarl.advantages import trajectories
 from metarl.audit import mujoco
-from metarl.audit.mujoco import Audit, Point, audit, auditable, audited_point
+from metarl.audit.mujoco import (
+    Audit,
+    Point,
+    audit,
+    auditable,
+    audited_point,
+    left_out_differences,
+)
 from metarl.audit.settings import MujocoSettings
 from metarl.errors import InputError
 from metarl.estimators import estimator, meta_gradient
-from metarl.outer_values import Sampled
+from metarl.outer_values import Resimulated, Sampled
 from metarl.policy_files import load_policy
 from metarl.randomness import generator
 from metarl.results import columns
@@ -77,17 +85,20 @@ def point_size() -> int:
 
 
 def test_a_replicate_by_hand(policy, point_size):
-    """The first chunk, step by step: rollouts, float64 batches, g_hat, the mean over tasks."""
+    """The first chunk, step by step: rollouts, float64 batches, g_hat, the mean over tasks.
+
+    Of leave_one_out also theta'_{-i} and the rollouts there, one i after another.
+    """
     names = ("lsf", "unbiased_baseline", "leave_one_out")
-    given = settings(policy(size=point_size))
+    given = settings(policy(size=point_size), left_out=5)  # more than there are: all
     point = point_of(given)
     audit = Audit(given, {name: auditable(name) for name in names}, point, threads=1)
-    gradients, _ = audit.gradients(3)
+    gradients = audit.gradients(3)
     before = np.repeat(point.parameters[None], 4, axis=0)
     index = np.array([0, 1, 0, 1])
     inner, advantage = point.training.inner, AdvantageSettings(point.training.discount, 1.0)
 
-    def batch_of(rows, parameters, baseline, *stream):
+    def batch_of(rows, parameters, baseline, stream):
         training = dataclasses.replace(point.training, tasks=4, trajectories=rows)
         rollout = make_sampler(training, threads=1).collect(
             tf.cast(parameters, tf.float32),
@@ -98,17 +109,33 @@ def test_a_replicate_by_hand(policy, point_size):
         outputs = point.policy.outputs(tf.constant(parameters), batch.observations)
         return batch._replace(behaviour=outputs)
 
-    batch = batch_of(3, before, point.baseline.of(index), 3, 0, "inner")
-    scale = inner.learning_rate / (3 * 4)
-    with tf.GradientTape() as tape:
-        parameters = tf.constant(before)
-        tape.watch(parameters)
-        outputs = point.policy.outputs(parameters, batch.observations)
-        log_probs = point.policy.distribution(outputs).log_prob(batch.actions)
-        total = tf.reduce_sum(batch.advantages * log_probs)
-    after = before + scale * tape.gradient(total, parameters).numpy()
+    batch = batch_of(3, before, point.baseline.of(index), (3, 0, "inner"))
+
+    def adapted(counted):
+        """theta' from the trajectories that count, [3] of 0 and 1; the divisor is that of all."""
+        with tf.GradientTape() as tape:
+            parameters = tf.constant(before)
+            tape.watch(parameters)
+            outputs = point.policy.outputs(parameters, batch.observations)
+            log_probs = point.policy.distribution(outputs).log_prob(batch.actions)
+            total = tf.reduce_sum(np.reshape(counted, (3, 1)) * batch.advantages * log_probs)
+        return before + inner.learning_rate / (3 * 4) * tape.gradient(total, parameters).numpy()
+
+    def value(outer):
+        return outer.score_rewards.numpy().mean(axis=(1, 2))
+
+    def values_after(outer, differences, parameters):
+        sampled = Sampled(point.policy, outer, "steps", None, parameters)
+        return Resimulated(sampled, differences)
+
+    after = adapted(np.ones(3))
     for half in range(2):
-        outer = batch_of(4, after, point.outer_baseline.of(index), 3, 0, "outer", half)
+        outer_of = partial(batch_of, 4, baseline=point.outer_baseline.of(index))
+        stream = 3, 0, "outer", half
+        outer = outer_of(after, stream=stream)
+        differences = tf.constant(
+            [value(outer) - value(outer_of(adapted(x), stream=stream)) for x in 1.0 - np.eye(3)]
+        )
         for name in names:
             expected = meta_gradient(
                 point.policy,
@@ -116,7 +143,7 @@ def test_a_replicate_by_hand(policy, point_size):
                 tf.constant(before),
                 [batch],
                 inner,
-                partial(Sampled, point.policy, outer, "steps", None),
+                partial(values_after, outer, differences),
                 value_baseline=tf.constant(point.values[index]),
             ).numpy()
             by_replicate = expected.reshape(2, 2, -1).mean(axis=1)
@@ -124,6 +151,124 @@ def test_a_replicate_by_hand(policy, point_size):
             np.testing.assert_allclose(estimates, by_replicate, rtol=1e-8, atol=1e-10)
     assert gradients["lsf"].shape == (2, 3, point_size)
     assert gradients["lsf"].dtype == np.float64
+
+
+@pytest.fixture
+def simulate():
+    """V_hat [2] of rollouts with one omega, of a walker that falls; and parameters [2, P]."""
+    training = TrainingSettings(
+        environment="Walker2DVel",
+        estimator="lsf",
+        algorithm="lsf",
+        tasks=2,
+        trajectories=3,
+        horizon=40,
+        hidden_sizes=(4,),
+    )
+    sampler = make_sampler(training, threads=1)
+    tasks = sampler.environment.sample_tasks(np.random.default_rng(0), 2)
+    lengths = []
+
+    def value(parameters: tf.Tensor) -> tf.Tensor:
+        rollout = mujoco.collect(sampler, parameters, tasks, 0, "omega")
+        lengths.append(rollout.mask.sum(axis=-1))
+        return tf.constant(rollout.rewards.mean(axis=(1, 2), dtype=np.float64))
+
+    parameters = sampler.policy.initial_parameters(np.random.default_rng(1))
+    yield value, tf.constant(np.stack([parameters] * 2))
+    assert np.min(lengths) < 40  # random numbers stay common where episodes end early
+
+
+def test_random_numbers_are_common(simulate):
+    """A share of 0 changes nothing, bit by bit, also after a rollout at other parameters."""
+    value, after = simulate
+    shares = np.zeros((3, *after.shape))
+    shares[1] = 0.3
+    shares[2, 1] = 0.3  # tasks are told apart
+    differences = left_out_differences(value, value(after), after, shares, np.arange(3)[::-1])
+    assert (differences[0] == 0.0).all()
+    assert (differences[1] != 0.0).all()
+    assert differences[2, 0] == 0.0 and differences[2, 1] == differences[1, 1]
+
+
+def test_the_mean_over_all_subsets_is_what_all_trajectories_give(simulate):
+    value, after = simulate
+    shares = 0.1 * np.random.default_rng(2).normal(size=(4, *after.shape))
+
+    def differences(subset):
+        result = left_out_differences(value, value(after), after, shares, np.array(subset))
+        assert np.count_nonzero(result) == 2 * len(subset)
+        return result
+
+    every = differences(range(4))
+    for size in (1, 3):
+        subsets = [differences(subset) for subset in itertools.combinations(range(4), size)]
+        np.testing.assert_allclose(np.mean(subsets, axis=0), every, rtol=1e-12, atol=1e-14)
+
+
+def test_subsets_are_drawn_anew_without_replacement(policy, point_size):
+    """None depends on theta or on a sample; each trajectory has its turn."""
+    given = settings(policy(size=point_size), left_out=2)
+    audit = Audit(given, {}, point_of(given), threads=1)
+    subsets = [audit.subset(6, chunk, half) for chunk in range(20) for half in range(2)]
+    assert all(len(set(subset)) == 2 for subset in subsets)
+    assert len({tuple(sorted(subset)) for subset in subsets}) > 8  # of 15
+    assert set(np.concatenate(subsets)) == set(range(6))
+    assert sorted(audit.subset(1, 0, 0)) == [0]
+
+
+def test_the_reference_is_unbiased(policy, point_size, monkeypatch):
+    """Against central differences of J_N with common random numbers, which know no estimator.
+
+    Along one direction, that of the score-function term in replicates that are not used again.
+    Within 4.5 standard errors: false-fail rate below 1e-5 over seeds. It would see an error of half
+    that term, twice this distance or more; maml lacks all of it.
+    """
+    chunk, chunks, size = 512, 32, 2
+    monkeypatch.setattr(mujoco, "CHUNK", chunk)
+    given = settings(
+        policy(size=point_size),
+        replicates=chunk * chunks,
+        outer_sample_size=8,
+        tasks=1,
+        left_out=1,
+    )
+    trained, training = load_policy(given.policy)
+    training = dataclasses.replace(training, inner_learning_rate=0.3)
+    point = audited_point(given, trained, training, threads=1)
+    entries = {name: auditable(name) for name in ("leave_one_out", "maml")}
+    audit = Audit(given, entries, point, threads=1)
+    inner, outer = (mujoco.sampler_of(training, chunk, rows, threads=1) for rows in (size, 8))
+    index = np.zeros(chunk, int)
+
+    def batch_at(sampler, parameters, baseline, *stream):
+        rollout = mujoco.collect(sampler, parameters, point.tasks[index], 2, *stream)
+        return mujoco.float64_batch(point.policy, training, rollout, parameters, baseline.of(index))
+
+    def values(parameters, number):
+        """V_hat(theta') of independent samples: [chunk], with mean J_N."""
+        before = np.repeat(parameters[None], chunk, axis=0)
+        after = audit.adapt(before, batch_at(inner, before, point.baseline, "inner", number))
+        return audit.value(after, batch_at(outer, after, point.outer_baseline, "outer", number))
+
+    estimates = {name: x.mean(axis=0) for name, x in audit.gradients(size).items()}
+    first = {name: x[: 4 * chunk].mean(axis=0) for name, x in estimates.items()}
+    direction = first["leave_one_out"] - first["maml"]
+    direction /= np.linalg.norm(direction)
+    step = 0.05 * direction
+    slopes = np.concatenate(
+        [
+            (values(point.parameters + step, number) - values(point.parameters - step, number))
+            / 0.1
+            for number in range(8)
+        ]
+    )
+    rest = {name: x[4 * chunk :] @ direction for name, x in estimates.items()}
+    samples = rest["leave_one_out"], slopes
+    error = 4.5 * np.sqrt(sum(x.var() / len(x) for x in samples))
+    truth = slopes.mean()
+    assert rest["leave_one_out"].mean() == pytest.approx(truth, abs=error)
+    assert 2 * error < abs(rest["maml"].mean() - truth) / 2
 
 
 def test_points_and_pilot(policy, point_size):
@@ -156,6 +301,8 @@ def test_same_seed_same_bytes_whatever_the_threads(policy, tmp_path):
     assert set(table["problem"]) == {"HalfCheetahDir, trained policy"}
     assert set(table["level"]) == {"mujoco"} and set(table["confidence"]) == {0.9}
     assert np.isfinite(table[["variance", "inner_variance", "difference_to_lsf"]].to_numpy()).all()
+    assert np.isfinite(table[["squared_bias", "gradient_norm"]].to_numpy()).all()  # unmasked
+    assert table["effective_sample_size"].isna().all()
 
 
 def test_an_interrupted_audit_goes_on(policy, point_size, tmp_path, monkeypatch):

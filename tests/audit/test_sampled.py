@@ -200,12 +200,14 @@ def test_a_mean_of_unknown_sign_gives_no_ratio(draw):
 
 
 def test_what_rests_on_degenerate_weights_is_masked(draw, capsys):
+    """A reference without weights has none to degenerate."""
     gradients = {name: 2.0 + draw.normal(size=(2, 8, 3)) for name in ("leave_one_out", "lsf")}
     keys = {"level": "level", "problem": "place", "sample_size": 4}
     keys |= {"replicates": 8, "outer_sample_size": 40}
-    for size, masked in ((4.0, False), (3.9, True)):
+    for size, masked in ((4.0, False), (3.9, True), (np.nan, True), (None, False)):
         row = sampled.rows(keys, ["lsf"], gradients, size, np.random.default_rng(0), 0.95)[0]
         assert set(row) == set(columns.SAMPLED.names) and row["confidence"] == 0.95
+        assert row["effective_sample_size"] == pytest.approx(size or np.nan, nan_ok=True)
         assert (
             np.isnan([row["relative_bias"], row["cosine_low"], row["gradient_norm"]]).all()
             == masked

@@ -408,6 +408,7 @@ AUDITS = {
         "replicates": 5,
         "outer_sample_size": 6,
         "tasks": 7,
+        "left_out": 3,
         "seed": 8,
         "confidence": 0.9,
     },

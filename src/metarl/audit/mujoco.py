@@ -5,12 +5,23 @@ p_theta' of a fixed size, independently of each other. All estimators see the sa
 `metarl.audit.sampled` has the statistics. The estimand is the gradient of the mean over a few fixed
 tasks of E[V(theta')], V the discounted return over sigma.
 
+The reference is leave_one_out, re-simulated:
+
+    W_i = V_hat_omega(theta') - V_hat_omega(theta'_{-i}),      theta'_{-i} = theta' - c f_i
+
+V_hat_omega(theta'_{-i}) averages rollouts at theta'_{-i} itself with omega, the start states and
+action noise of those at theta'. Neither depends on X_i, so E[V_hat_omega(theta'_{-i}) s_i] = 0: it
+is unbiased whatever the physics does, over any horizon, and the common omega keeps W_i small.
+A random subset S of the N trajectories is left out in turn, with weights N / |S|, the others have
+W_i = 0: on average over S that is all of them. S, like omega, is drawn for each outer batch anew:
+the outer variance holds what the subset adds, the inner one is that of all N.
+
 Training fits the baseline and sigma on each batch, so that f_i depends on the other trajectories.
-Here both come from a pilot batch: f_i depends on X_i alone, and leave_one_out is an unbiased
-reference as far as its importance weights can be trusted. So does b of unbiased_baseline: the value
-after adaptation on the pilot batch. Advantages are those of lambda = 1, for which rewards and
-advantages tell the same, so that the published inner losses lead to one theta'. Policies act in
-float32, as in training; estimates are float64.
+Here both come from a pilot batch: f_i depends on X_i alone, as the reference needs it (where
+episodes end early, inner averages over steps have a divisor that does not). So does b of
+unbiased_baseline: the value after adaptation on the pilot batch. Advantages are those of lambda =
+1, for which rewards and advantages tell the same, so that the published inner losses lead to one
+theta'. Policies act in float32, as in training; estimates are float64.
 """
 
 import dataclasses
@@ -36,7 +47,7 @@ from metarl.estimators.algebra import (
     rewards_to_go,
     trajectory_shares,
 )
-from metarl.outer_values import Sampled
+from metarl.outer_values import Resimulated, Sampled
 from metarl.policies import GaussianMLPPolicy
 from metarl.policy_files import load_policy
 from metarl.randomness import generator
@@ -156,6 +167,28 @@ def compiled_adaptation(
     return tf.function(inner_step_of_run, jit_compile=True, autograph=False)
 
 
+def left_out_differences(
+    simulate: Callable[[tf.Tensor], tf.Tensor],
+    value: tf.Tensor,
+    after: tf.Tensor,
+    shares: tf.Tensor,
+    subset: np.ndarray,
+) -> np.ndarray:
+    """V_hat(theta') - V_hat(theta' - share) of the shares in the subset, weighed: [N, K].
+
+    Args:
+      simulate: V_hat [K] at any parameters [K, P], with the same outer randomness in every call.
+      value: V_hat(theta'), [K].
+      after: theta', [K, P].
+      shares: c f_i of all N trajectories, [N, K, P].
+      subset: S, different rows of `shares`; they weigh N / |S|, the others are 0.
+    """
+    differences = np.zeros(shares.shape[:-1])
+    for row in subset:
+        differences[row] = value - simulate(after - shares[row])
+    return len(shares) / len(subset) * differences
+
+
 class Audit:
     """The audit of some estimators at one point, at any N.
 
@@ -177,13 +210,26 @@ class Audit:
         self.point, self.threads = point, threads
         self.adapt = compiled_adaptation(point.policy, point.training)
         self.estimates = tf.function(self._estimates, jit_compile=True, autograph=False)
-        self.sample_sizes = tf.function(self._sample_sizes, jit_compile=True, autograph=False)
+        self.shares = tf.function(self._shares, jit_compile=True, autograph=False)
+        self.value = tf.function(self._value, jit_compile=True, autograph=False)
+
+    def _outer_values(self, batch: Trajectories, parameters: tf.Tensor) -> Sampled:
+        return Sampled(self.point.policy, batch, self.point.training.averaging, None, parameters)
 
     def _estimates(
-        self, parameters: tf.Tensor, batch: Trajectories, outer: Trajectories, values: tf.Tensor
+        self,
+        parameters: tf.Tensor,
+        batch: Trajectories,
+        outer: Trajectories,
+        differences: tf.Tensor,
+        values: tf.Tensor,
     ) -> list[tf.Tensor]:
         """g_hat [K, P] of every estimator."""
         policy, inner = self.point.policy, self.point.training.inner
+
+        def resimulated(after: tf.Tensor) -> Resimulated:
+            return Resimulated(self._outer_values(outer, after), differences)
+
         return [
             meta_gradient(
                 policy,
@@ -191,23 +237,30 @@ class Audit:
                 parameters,
                 [batch],
                 inner,
-                partial(Sampled, policy, outer, inner.averaging, None),
+                resimulated,
                 value_baseline=values,
             )
             for entry in self.entries.values()
         ]
 
-    def _sample_sizes(
-        self, parameters: tf.Tensor, batch: Trajectories, outer: Trajectories
-    ) -> tf.Tensor:
-        """leave_one_out's effective sample sizes [K]."""
-        policy, inner = self.point.policy, self.point.training.inner
-        after = adapt(policy, parameters, batch, inner)
-        shares = trajectory_shares(policy, parameters, batch, inner)
-        return Sampled(policy, outer, inner.averaging, None, after).effective_sample_size(shares)
+    def _shares(self, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
+        """c f_i: [N, K, P]."""
+        return trajectory_shares(self.point.policy, parameters, batch, self.point.training.inner)
 
-    def gradients(self, sample_size: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """g_hat [2, R, P] of every estimator, and effective sample sizes of the first replicates.
+    def _value(self, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
+        """V_hat of a batch under parameters [K, P], those that acted: [K]."""
+        return self._outer_values(batch, parameters).value()
+
+    def subset(self, sample_size: int, chunk: int, half: int) -> np.ndarray:
+        """S: the trajectories, of all replicates of a chunk, that one outer batch leaves out.
+
+        One S for all of them does not tie them together: trajectories are exchangeable.
+        """
+        draw = generator(self.settings.seed, "mujoco audit", sample_size, chunk, "left out", half)
+        return draw.choice(sample_size, left_out(self.settings, sample_size), replace=False)
+
+    def gradients(self, sample_size: int) -> dict[str, np.ndarray]:
+        """g_hat [2, R, P] of every estimator.
 
         The K axis holds CHUNK replicates of every task.
         """
@@ -227,24 +280,34 @@ class Audit:
             rollout = collect(sampler, theta, tasks, settings.seed, sample_size, *stream)
             return float64_batch(point.policy, point.training, rollout, theta, baseline)
 
+        def outer_batch(chunk: int, half: int, theta: tf.Tensor) -> Trajectories:
+            return batch_of(outer_sampler, theta, outer_baseline, chunk, "outer", half)
+
+        def outer_value(chunk: int, half: int, theta: tf.Tensor) -> tf.Tensor:
+            return self.value(theta, outer_batch(chunk, half, theta))
+
         collected = {name: [] for name in self.entries}
         for chunk in range(math.ceil(settings.replicates / CHUNK)):
             batch = batch_of(inner_sampler, before, baseline, chunk, "inner")
-            after = self.adapt(before, batch)
+            after, shares = self.adapt(before, batch), self.shares(before, batch)
             halves = []
             for half in range(2):
-                outer = batch_of(outer_sampler, after, outer_baseline, chunk, "outer", half)
-                halves.append(self.estimates(before, batch, outer, values))
+                outer = outer_batch(chunk, half, after)
+                differences = left_out_differences(
+                    partial(outer_value, chunk, half),
+                    self.value(after, outer),
+                    after,
+                    shares,
+                    self.subset(sample_size, chunk, half),
+                )
+                halves.append(self.estimates(before, batch, outer, differences, values))
             for name, *pair in zip(self.entries, *halves, strict=True):
                 per_task = np.stack(pair).reshape(2, CHUNK, settings.tasks, -1)
                 collected[name].append(per_task.mean(axis=2))
-            if chunk == 0:  # as costly as an estimate: of these replicates alone
-                sizes = self.sample_sizes(before, batch, outer)
-        gradients = {
+        return {
             name: np.concatenate(parts, axis=1)[:, : settings.replicates]
             for name, parts in collected.items()
         }
-        return gradients, sizes.numpy()
 
     def rows(self, problem: str, sample_size: int) -> list[dict]:
         """The rows of `columns.SAMPLED` at N = `sample_size`.
@@ -253,7 +316,6 @@ class Audit:
           RunError: an estimate is not finite.
         """
         settings = self.settings
-        gradients, sizes = self.gradients(sample_size)
         keys = {
             "level": "mujoco",
             "problem": problem,
@@ -264,11 +326,16 @@ class Audit:
         return sampled.rows(
             keys,
             settings.estimators,
-            gradients,
-            float(np.mean(sizes)),
+            self.gradients(sample_size),
+            None,
             generator(settings.seed, "mujoco audit bootstrap", sample_size),
             confidence=settings.confidence,
         )
+
+
+def left_out(settings: MujocoSettings, sample_size: int) -> int:
+    """|S|, the rollouts at some theta'_{-i} for each outer batch."""
+    return min(settings.left_out, sample_size)
 
 
 def auditable(name: str) -> Estimator:
@@ -289,13 +356,12 @@ def audit(
     """Audits one policy; writes a tidy parquet, a row an estimator and N.
 
     Args:
-      settings: policy, estimators, sample sizes, replicates, batch sizes, seed, confidence.
+      settings: policy, estimators, sample sizes, replicates, batch sizes, left-out trajectories,
+        seed, confidence.
       checkpoint_folder: where finished N are kept; an audit that was interrupted goes on from
         there.
-      output: parquet file with `columns.SAMPLED`; effective_sample_size is that of leave_one_out's
-        importance weights at the last step, at most outer_sample_size, the smallest over left-out
-        trajectories, averaged over tasks and some replicates. Where it is too small to trust, bias
-        and cosine are masked (nan), with a warning in the log.
+      output: parquet file with `columns.SAMPLED`; effective_sample_size is nan: the reference is
+        simulated.
       threads: of the physics; results do not depend on them.
 
     Raises:
@@ -320,5 +386,7 @@ def audit(
     run = Audit(settings, entries, audited_point(settings, trained, training, threads), threads)
     problem = f"{training.environment}, {settings.point} policy"
     units = [(problem, size) for size in sorted(settings.sample_sizes)]
-    costs = [size + 2 * settings.outer_sample_size for _, size in units]
+    costs = [
+        size + 2 * settings.outer_sample_size * (1 + left_out(settings, size)) for _, size in units
+    ]
     sampled.audit_units(units, costs, run.rows, checkpoint, described, output)

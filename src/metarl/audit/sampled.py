@@ -156,7 +156,7 @@ def rows(
     keys: Mapping,
     estimators: Sequence[str],
     gradients: Mapping[str, np.ndarray],
-    effective_sample_size: float,
+    effective_sample_size: float | None,
     generator: np.random.Generator,
     confidence: float,
 ) -> list[dict]:
@@ -169,7 +169,8 @@ def rows(
       keys: level, problem, sample_size, replicates, outer_sample_size.
       estimators: those to report.
       gradients: see `summarize`.
-      effective_sample_size: of leave_one_out's importance weights, at most outer_sample_size.
+      effective_sample_size: of leave_one_out's importance weights, at most outer_sample_size;
+        None where it has none, so that nothing is masked.
       generator, confidence: see `summarize`.
 
     Raises:
@@ -183,8 +184,10 @@ def rows(
             )
     summary = summarize(gradients, generator, confidence)
     least = MINIMUM_SHARE * keys["outer_sample_size"]
+    if effective_sample_size is None:
+        effective_sample_size = np.nan
     # weights that under- or overflow give nan or inf
-    if not (np.isfinite(effective_sample_size) and effective_sample_size >= least):
+    elif not (np.isfinite(effective_sample_size) and effective_sample_size >= least):
         print(
             f"warning: at {where} the effective sample size of {REFERENCE} is "
             f"{effective_sample_size:.1f} of {keys['outer_sample_size']}: "

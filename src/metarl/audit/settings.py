@@ -144,12 +144,17 @@ class MujocoSettings(SampledSettings):
     outer_sample_size: int = 20
     tasks: int = 2
     """Tasks whose mean gradient is audited, drawn like held-out ones."""
+    left_out: int = 4
+    """Trajectories left out and re-simulated for the reference, of each inner sample; all N where
+    there are fewer."""
 
     def __post_init__(self):
         super().__post_init__()
         if self.point not in POINTS:
             raise InputError(f"point is {self.point!r}; choose one of {', '.join(POINTS)}")
-        require(self.tasks >= 1, "tasks", self.tasks, "an integer >= 1")
+        for name in ("tasks", "left_out"):
+            value = getattr(self, name)
+            require(value >= 1, name, value, "an integer >= 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -160,7 +160,8 @@ SAMPLED = Table(
             difference_to_lsf="||g_hat - lsf|| / ||lsf|| on the same samples, the mean over them",
             effective_sample_size=(
                 "of leave_one_out's importance weights, at most outer_sample_size, the smallest"
-                " over left-out trajectories, averaged over replicates"
+                " over left-out trajectories, averaged over replicates; nan in simulation, where it"
+                " has none"
             ),
             confidence="probability content of every interval of the table",
         ),
