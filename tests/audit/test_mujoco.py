@@ -185,7 +185,8 @@ def test_random_numbers_are_common(simulate):
     shares = np.zeros((3, *after.shape))
     shares[1] = 0.3
     shares[2, 1] = 0.3  # tasks are told apart
-    differences = left_out_differences(value, value(after), after, shares, np.arange(3)[::-1])
+    nothing, every = np.zeros((3, 2)), np.arange(3)[::-1]
+    differences = left_out_differences(value, value(after), after, shares, nothing, every)
     assert (differences[0] == 0.0).all()
     assert (differences[1] != 0.0).all()
     assert differences[2, 0] == 0.0 and differences[2, 1] == differences[1, 1]
@@ -195,15 +196,32 @@ def test_the_mean_over_all_subsets_is_what_all_trajectories_give(simulate):
     value, after = simulate
     shares = 0.1 * np.random.default_rng(2).normal(size=(4, *after.shape))
 
+    slopes = np.random.default_rng(3).normal(size=(4, 2))
+
     def differences(subset):
-        result = left_out_differences(value, value(after), after, shares, np.array(subset))
-        assert np.count_nonzero(result) == 2 * len(subset)
+        subset = np.array(subset)
+        result = left_out_differences(value, value(after), after, shares, slopes, subset)
+        assert np.count_nonzero(result != slopes) == 2 * len(subset)
         return result
 
     every = differences(range(4))
     for size in (1, 3):
         subsets = [differences(subset) for subset in itertools.combinations(range(4), size)]
         np.testing.assert_allclose(np.mean(subsets, axis=0), every, rtol=1e-12, atol=1e-14)
+
+
+def test_a_linear_value_has_no_noise_of_the_subset():
+    shares = np.random.default_rng(4).normal(size=(5, 2, 3))
+    gradient = np.array([[1.0, -2.0, 0.5], [0.3, 0.0, 4.0]])
+    slopes = np.einsum("nkp,kp->nk", shares, gradient)
+
+    def value(parameters):
+        return np.sum(parameters * gradient, axis=-1)
+
+    after = np.ones((2, 3))
+    for subset in ([0], [3, 1]):
+        found = left_out_differences(value, value(after), after, shares, slopes, np.array(subset))
+        np.testing.assert_allclose(found, slopes, rtol=1e-12)
 
 
 def test_subsets_are_drawn_anew_without_replacement(policy, point_size):

@@ -12,9 +12,10 @@ The reference is leave_one_out, re-simulated:
 V_hat_omega(theta'_{-i}) averages rollouts at theta'_{-i} itself with omega, the start states and
 action noise of those at theta'. Neither depends on X_i, so E[V_hat_omega(theta'_{-i}) s_i] = 0: it
 is unbiased whatever the physics does, over any horizon, and the common omega keeps W_i small.
-A random subset S of the N trajectories is left out in turn, with weights N / |S|, the others have
-W_i = 0: on average over S that is all of them. S, like omega, is drawn for each outer batch anew:
-the outer variance holds what the subset adds, the inner one is that of all N.
+A random subset S of the N trajectories is left out in turn. The others have their linearization,
+c f_i . v, which the errors of S correct: on average over S that is all N simulated. S, like omega,
+is drawn for each outer batch anew: the outer variance holds what the subset adds, the inner one is
+that of all N.
 
 Training fits the baseline and sigma on each batch, so that f_i depends on the other trajectories.
 Here both come from a pilot batch: f_i depends on X_i alone, as the reference needs it (where
@@ -57,7 +58,7 @@ from metarl.sources import environment_module
 from metarl.storage import require_writable
 from metarl.trajectories import Trajectories
 
-CHUNK = 4  # replicates simulated at a time: one shape means one compilation for each N
+CHUNK = 8  # replicates simulated at a time: one shape means one compilation for each N
 PILOT_SAMPLE_SIZE = 100  # trajectories a task
 
 
@@ -172,21 +173,28 @@ def left_out_differences(
     value: tf.Tensor,
     after: tf.Tensor,
     shares: tf.Tensor,
+    slopes: np.ndarray,
     subset: np.ndarray,
 ) -> np.ndarray:
-    """V_hat(theta') - V_hat(theta' - share) of the shares in the subset, weighed: [N, K].
+    """V_hat(theta') - V_hat(theta' - share), simulated for the shares in the subset: [N, K].
+
+    The others have their linearization, share . v, whose error in the subset, weighed N / |S|,
+    corrects them: the mean over subsets is that of all differences, and only the part beyond the
+    linear one has the noise of the subset.
 
     Args:
       simulate: V_hat [K] at any parameters [K, P], with the same outer randomness in every call.
       value: V_hat(theta'), [K].
       after: theta', [K, P].
       shares: c f_i of all N trajectories, [N, K, P].
-      subset: S, different rows of `shares`; they weigh N / |S|, the others are 0.
+      slopes: share . v with v = grad V_hat(theta'), [N, K].
+      subset: S, different rows of `shares`.
     """
-    differences = np.zeros(shares.shape[:-1])
+    differences = np.array(slopes)
     for row in subset:
-        differences[row] = value - simulate(after - shares[row])
-    return len(shares) / len(subset) * differences
+        error = value - simulate(after - shares[row]) - slopes[row]
+        differences[row] += len(shares) / len(subset) * error
+    return differences
 
 
 class Audit:
@@ -212,6 +220,7 @@ class Audit:
         self.estimates = tf.function(self._estimates, jit_compile=True, autograph=False)
         self.shares = tf.function(self._shares, jit_compile=True, autograph=False)
         self.value = tf.function(self._value, jit_compile=True, autograph=False)
+        self.slopes = tf.function(self._slopes, jit_compile=True, autograph=False)
 
     def _outer_values(self, batch: Trajectories, parameters: tf.Tensor) -> Sampled:
         return Sampled(self.point.policy, batch, self.point.training.averaging, None, parameters)
@@ -250,6 +259,11 @@ class Audit:
     def _value(self, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
         """V_hat of a batch under parameters [K, P], those that acted: [K]."""
         return self._outer_values(batch, parameters).value()
+
+    def _slopes(self, parameters: tf.Tensor, batch: Trajectories, shares: tf.Tensor) -> tf.Tensor:
+        """share . grad V_hat of every share [N, K, P]: [N, K]."""
+        gradient = self._outer_values(batch, parameters).gradient(log_likelihood)
+        return tf.einsum("nkp,kp->nk", shares, gradient)
 
     def subset(self, sample_size: int, chunk: int, half: int) -> np.ndarray:
         """S: the trajectories, of all replicates of a chunk, that one outer batch leaves out.
@@ -298,6 +312,7 @@ class Audit:
                     self.value(after, outer),
                     after,
                     shares,
+                    self.slopes(after, outer, shares).numpy(),
                     self.subset(sample_size, chunk, half),
                 )
                 halves.append(self.estimates(before, batch, outer, differences, values))
