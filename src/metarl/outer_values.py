@@ -145,8 +145,8 @@ class Resimulated(NamedTuple):
     that differences are small where shares are. For leave_one_out they leave no bias, whatever the
     physics does: theta'_{-i} = theta' - c f_i and omega do not depend on trajectory i, so
     E[V_hat_omega(theta'_{-i}) s_i] = 0 and what is left is E[V_hat_omega(theta') s_i]. A random
-    subset S of the N rows, weighed so that their mean over S is that of all, leaves it unbiased: the
-    estimate is linear in them.
+    subset S of the N rows, weighed so that their mean over S is that of all, leaves it unbiased:
+    the estimate is linear in them.
 
     Attributes:
       sampled: answers everything else.
