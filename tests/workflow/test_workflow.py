@@ -123,9 +123,9 @@ def finished(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("scale", "runs", "study", "problems", "sampled"),
     [
-        ("config", 36, 12, 15, (3, 4, 2)),
+        ("config", 36, 12, 15, (8, 4, 2)),
         ("smoke", 6, 2, 3, (1, 2, 1)),
-        ("paper", 650, 40, 15, (3, 24, 2)),
+        ("paper", 650, 40, 15, (8, 24, 2)),
     ],
 )
 def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems, sampled):

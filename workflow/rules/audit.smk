@@ -16,7 +16,7 @@ rule audit_exact:
         " --sample-sizes {params.sample_sizes} --output {output} > {log} 2>&1"
 
 
-# The same with sampled batches, on random processes too large to enumerate.
+# The same with sampled inner batches, on random processes too large to enumerate.
 rule audit_monte_carlo:
     input:
         sources("metarl.audit.monte_carlo"),

@@ -234,14 +234,13 @@ def measures(
       [B] for each of variance and, with references, bias, relative_bias, gradient_norm and cosine.
     """
     center = halves.mean(axis=0)
-    products = sampled.gram(*halves)
-    variance = sampled.resampled_mean(np.diag(products), counts)
-    variance = variance - sampled.product_of_means(products, counts)
+    variance = sampled.resampled_mean(np.sum(np.prod(halves, axis=0), axis=1), counts)
+    variance = variance - sampled.product_of_means(*halves, counts)
     if references is None:
         return {"variance": variance}
 
     def inner_product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        return sampled.product_of_means(sampled.gram(first, second), counts)
+        return sampled.product_of_means(first, second, counts)
 
     bias = sampled.root(inner_product(center - references, center - references))
     norm = sampled.root(inner_product(references, references))
