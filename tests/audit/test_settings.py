@@ -33,7 +33,8 @@ INVALID = [
     *((kind, "sample_sizes", (4, 4), "given twice among 4 4") for kind in VALID),
     *((kind, "sample_sizes", (4, 0), "sample size is 0; give an integer >= 1") for kind in VALID),
     *((kind, "replicates", 2, "replicates is 2; give an integer >= 3") for kind in SAMPLED),
-    *((kind, "outer_sample_size", 0, "outer_sample_size is 0; give an") for kind in SAMPLED),
+    (MonteCarloSettings, "practical_replicates", 2, "practical_replicates is 2; give an integer"),
+    (MujocoSettings, "outer_sample_size", 0, "outer_sample_size is 0; give an integer >= 1"),
     *(
         (kind, "confidence", value, f"confidence is {value}; give a number in (0, 1)")
         for kind in SAMPLED
@@ -86,7 +87,8 @@ def test_every_field_has_an_invalid_value_above(kind):
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
-        *((kind, {"replicates": 3, "outer_sample_size": 1}) for kind in SAMPLED),
+        (MonteCarloSettings, {"replicates": 3, "practical_replicates": 3}),
+        (MujocoSettings, {"replicates": 3, "outer_sample_size": 1}),
         *((kind, {"confidence": 1e-6, "seed": 2**63 - 1}) for kind in SAMPLED),
         (MonteCarloSettings, {"instances": (0,)}),
         (MujocoSettings, {"point": "trained", "tasks": 1}),

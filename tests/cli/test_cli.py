@@ -398,7 +398,7 @@ AUDITS = {
     "audit monte-carlo": {
         "instances": (0, 1),
         "replicates": 5,
-        "outer_sample_size": 6,
+        "practical_replicates": 6,
         "seed": 7,
         "confidence": 0.8,
     },

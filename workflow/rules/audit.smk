@@ -35,23 +35,22 @@ rule audit_limit:
         " --output {output} > {log} 2>&1"
 
 
-# The same with sampled batches, on random processes too large to enumerate.
+# The same with sampled inner batches, on random processes too large to enumerate: one job, since they
+# share what is compiled for an N.
 rule audit_monte_carlo:
     input:
         sources("metarl.audit.monte_carlo"),
     output:
-        f"{RESULTS}/audit/monte_carlo_{{instance}}.parquet",
+        f"{RESULTS}/audit/monte_carlo.parquet",
     log:
-        f"{LOGS}/audit/monte_carlo_{{instance}}.log",
+        f"{LOGS}/audit/monte_carlo.log",
     benchmark:
-        f"{BENCHMARKS}/audit/monte_carlo_{{instance}}.tsv"
+        f"{BENCHMARKS}/audit/monte_carlo.tsv"
     params:
-        settings=flags(
-            MONTE_CARLO | {"confidence": CONFIDENCE, "seed": BASE_SEED}, omit=["instances"]
-        ),
+        settings=flags(MONTE_CARLO | {"confidence": CONFIDENCE, "seed": BASE_SEED}),
         checkpoints=f"{RESULTS}/checkpoints",
     shell:
-        "metarl audit monte-carlo --instances {wildcards.instance} {params.settings}"
+        "metarl audit monte-carlo {params.settings}"
         " --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
 
 

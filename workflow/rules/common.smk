@@ -62,7 +62,7 @@ ONE_STEP = [  # what the audit in simulation is of
 AUDIT_TABLES = tables("audit", "exact_{problem}", problem=EXACT_JOBS)
 LIMIT_TABLE = f"{RESULTS}/audit/limit.parquet"
 JUDGED_TABLES = tables("audit", "exact_{problem}", problem=JUDGED)
-MONTE_CARLO_TABLES = tables("audit", "monte_carlo_{i}", i=MONTE_CARLO["instances"])
+MONTE_CARLO_TABLES = [f"{RESULTS}/audit/monte_carlo.parquet"]
 MUJOCO_TABLES = tables("audit", "mujoco_{e}_{point}", e=ONE_STEP, point=MUJOCO["points"])
 SAMPLED_TABLES = MONTE_CARLO_TABLES + MUJOCO_TABLES
 CONVERGENCE_TABLES = tables("convergence", "{problem}", problem=CONVERGENCE["problems"])
@@ -112,7 +112,6 @@ wildcard_constraints:
     algorithm="[^/]+",
     sample_size=r"\d+",
     seed=r"\d+",
-    instance=r"\d+",
     point="initial|trained",
 
 

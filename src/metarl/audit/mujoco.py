@@ -342,7 +342,6 @@ class Audit:
             keys,
             settings.estimators,
             self.gradients(sample_size),
-            None,
             generator(settings.seed, "mujoco audit bootstrap", sample_size),
             confidence=settings.confidence,
         )
@@ -375,8 +374,7 @@ def audit(
         seed, confidence.
       checkpoint_folder: where finished N are kept; an audit that was interrupted goes on from
         there.
-      output: parquet file with `columns.SAMPLED`; effective_sample_size is nan: the reference is
-        simulated.
+      output: parquet file with `columns.SAMPLED`.
       threads: of the physics; results do not depend on them.
 
     Raises:

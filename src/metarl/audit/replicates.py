@@ -36,7 +36,7 @@ from metarl.audit.text import aligned, text
 from metarl.errors import InputError
 from metarl.progress import Progress
 from metarl.randomness import generator
-from metarl.results.statistics import percentile_interval, resampled_counts
+from metarl.results.statistics import percentile_interval
 from metarl.settings import require_list
 from metarl.storage import require_writable, write_parquet
 
@@ -233,14 +233,13 @@ def measures(
       [B] for each of variance and, with references, bias, relative_bias, gradient_norm and cosine.
     """
     center = halves.mean(axis=0)
-    products = sampled.gram(*halves)
-    variance = sampled.resampled_mean(np.diag(products), counts)
-    variance = variance - sampled.product_of_means(products, counts)
+    variance = sampled.resampled_mean(np.sum(np.prod(halves, axis=0), axis=1), counts)
+    variance = variance - sampled.product_of_means(*halves, counts)
     if references is None:
         return {"variance": variance}
 
     def inner_product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        return sampled.product_of_means(sampled.gram(first, second), counts)
+        return sampled.product_of_means(first, second, counts)
 
     bias = sampled.root(inner_product(center - references, center - references))
     norm = sampled.root(inner_product(references, references))
@@ -332,7 +331,7 @@ def audited(
                 collected.append(replicate(source, gradient, size, draw))
             progress.advance(f"{gradient.name} on {source.name}: N = {size}")
         halves, references, outer = (np.array(x) for x in zip(*collected, strict=True))
-        counts = resampled_counts(generator(seed, "bootstrap", size), replicates, sampled.RESAMPLES)
+        counts = sampled.replicate_counts(generator(seed, "bootstrap", size), replicates)
         draws = measures(np.swapaxes(halves, 0, 1), references, counts)
         draws["outer_variance"] = sampled.resampled_mean(outer, counts)
         keys = {"problem": source.name, "estimator": gradient.name, "sample_size": size}
@@ -354,9 +353,7 @@ def audit_dumps(paths: Sequence[Path], confidence: float) -> None:
     require_list("dump", paths)
     rows = []
     for path, (gradients, expected) in zip(paths, map(read_dump, paths), strict=True):
-        counts = resampled_counts(
-            generator(0, "dumped replicates"), len(gradients), sampled.RESAMPLES
-        )
+        counts = sampled.replicate_counts(generator(0, "dumped replicates"), len(gradients))
         references = None if expected is None else np.broadcast_to(expected, gradients.shape)
         draws = measures(np.stack([gradients, gradients]), references, counts)
         row = {"file": str(path), "replicates": len(gradients)}

@@ -1,7 +1,8 @@
 """Statistics of sampled audits: bias, variance and their bootstrap intervals from replicates.
 
 A replicate r draws inner samples X_r and, independently of each other, two outer batches Y_r, Y'_r
-of a fixed size; every estimator sees the same draws. All statistics are of two kinds, and both have
+of a fixed size; every estimator sees the same draws. Where outer values are exact, g_hat(X, Y) =
+g_hat(X, Y') and the outer part below is 0. All statistics are of two kinds, and both have
 no bias:
 
     the mean over replicates of a number of one replicate
@@ -18,7 +19,6 @@ replicates alone, so that its center is the estimate; where the mean is 0, inter
 are up to 3^(1/2) times too wide.
 """
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -35,8 +35,6 @@ from metarl.results.writer import write_table
 REFERENCE = "leave_one_out"
 LINEARIZED = "lsf"
 RESAMPLES = 1000
-# of the outer batch, below which the reference's importance weights have degenerated
-MINIMUM_SHARE = 0.1
 
 
 def gram(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -45,24 +43,45 @@ def gram(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return tf.matmul(first, second, transpose_b=True).numpy()
 
 
+def replicate_counts(random: np.random.Generator, replicates: int) -> np.ndarray:
+    """`resampled_counts`, without the draws of one replicate alone, which has no pair: [1 + B, R].
+
+    Of three replicates these are a ninth of all draws, of ten one in a billion.
+    """
+    counts = resampled_counts(random, replicates, RESAMPLES)
+    return counts[np.count_nonzero(counts, axis=1) > 1]
+
+
 def resampled_mean(terms: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The mean of terms [R] in every draw of `counts` [B, R]: [B]."""
     return np.sum(counts * terms, axis=1) / counts.sum(axis=1)
 
 
-def product_of_means(products: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def product_of_means(first: np.ndarray, second: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """E[a] . E[b] without bias, in every draw: the mean of a_r . b_s over its pairs r != s.
 
     Args:
-      products: a_r . b_s, [R, R].
+      first, second: a and b, [R, P].
       counts: how often each draw takes each replicate, [B, R].
 
     Returns:
       [B]; of a = b it may be negative, where ||E[a]||^2 is smaller than its error.
     """
-    different = products - np.diag(np.diag(products))
     pairs = counts.sum(axis=1) ** 2 - np.sum(counts**2, axis=1)
-    return np.sum(gram(counts, different.T) * counts, axis=1) / pairs
+    if len(first) <= first.shape[1]:
+        products = gram(first, second)
+        different = products - np.diag(np.diag(products))
+        return np.sum(gram(counts, different.T) * counts, axis=1) / pairs
+    # with more replicates than coordinates sums of vectors are cheaper than products of all pairs
+    sums = gram(counts, first.T) * gram(counts, second.T)
+    same = counts**2 * np.sum(first * second, axis=1)
+    return (sums.sum(axis=1) - same.sum(axis=1)) / pairs
+
+
+def total_variance(estimates: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """E ||g - E g||^2 of g [R, P] in every draw, [B]: without bias."""
+    squares = resampled_mean(np.sum(estimates**2, axis=1), counts)
+    return squares - product_of_means(estimates, estimates, counts)
 
 
 def root(x: np.ndarray) -> np.ndarray:
@@ -88,25 +107,26 @@ def measures(
     Returns:
       [B] for each of `columns.MEASURES`. squared_bias = ||E[g_hat - reference]||^2, which may be
       negative; relative_bias, its root over ||E reference||; variance of g_hat with one outer batch
-      = inner_variance + outer_variance; relative_standard_deviation = variance^(1/2) / ||E g_hat||;
-      cosine of E g_hat and E reference.
+      = inner_variance + outer_variance; practical_variance, nan: these estimates do not tell it;
+      relative_standard_deviation = variance^(1/2) / ||E g_hat||; cosine of E g_hat and E reference.
     """
     first, second = estimates
     center, reference_center = estimates.mean(axis=0), reference.mean(axis=0)
     difference = center - reference_center
-    products = gram(first, second)
-    inner = resampled_mean(np.diag(products), counts) - product_of_means(products, counts)
+    inner = resampled_mean(np.sum(first * second, axis=1), counts)
+    inner = inner - product_of_means(first, second, counts)
     outer = resampled_mean(np.sum((first - second) ** 2, axis=1) / 2, counts)
-    squared_bias = product_of_means(gram(difference, difference), counts)
-    norm = root(product_of_means(gram(center, center), counts))
-    reference_norm = root(product_of_means(gram(reference_center, reference_center), counts))
-    cross = product_of_means(gram(center, reference_center), counts)
+    squared_bias = product_of_means(difference, difference, counts)
+    norm = root(product_of_means(center, center, counts))
+    reference_norm = root(product_of_means(reference_center, reference_center, counts))
+    cross = product_of_means(center, reference_center, counts)
     return {
         "squared_bias": squared_bias,
         "relative_bias": over(root(squared_bias), reference_norm),
         "variance": inner + outer,
         "inner_variance": inner,
         "outer_variance": outer,
+        "practical_variance": np.full_like(inner, np.nan),
         "relative_standard_deviation": over(root(inner + outer), norm),
         "cosine": over(cross, norm * reference_norm),
     }
@@ -120,7 +140,10 @@ def relative_difference(estimates: np.ndarray, others: np.ndarray) -> float:
 
 
 def summarize(
-    gradients: Mapping[str, np.ndarray], generator: np.random.Generator, confidence: float
+    gradients: Mapping[str, np.ndarray],
+    generator: np.random.Generator,
+    confidence: float,
+    practical: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, dict[str, float]]:
     """The statistics of every estimator at one N.
 
@@ -129,6 +152,8 @@ def summarize(
         among them.
       generator: draws the replicates of the intervals, the same for all estimators.
       confidence: of the intervals.
+      practical: g_hat [R', P] with one outer batch of N trajectories, of the estimators where it is
+        measured; None: of none.
 
     Returns:
       Of every estimator: `columns.MEASURES` with the ends _low and _high of their intervals;
@@ -136,13 +161,17 @@ def summarize(
       cosine of the reference itself are nan: they are not measured.
     """
     reference = gradients[REFERENCE]
-    counts = resampled_counts(generator, reference.shape[1], RESAMPLES)
+    counts = replicate_counts(generator, reference.shape[1])
     center = reference.mean(axis=0)
-    norm = float(root(product_of_means(gram(center, center), counts[:1]))[0])
+    norm = float(root(product_of_means(center, center, counts[:1]))[0])
+    if practical is not None:
+        fewer = replicate_counts(generator, len(practical[REFERENCE]))
     summary = {}
     for name, estimates in gradients.items():
-        row = {}
-        for measure, draws in measures(estimates, reference, counts).items():
+        row, measured = {}, measures(estimates, reference, counts)
+        if practical is not None and name in practical:
+            measured["practical_variance"] = total_variance(practical[name], fewer)
+        for measure, draws in measured.items():
             if name == REFERENCE and measure in ("squared_bias", "relative_bias", "cosine"):
                 draws = np.full_like(draws, np.nan)
             low, high = map(float, percentile_interval(draws[1:], confidence))
@@ -156,53 +185,33 @@ def rows(
     keys: Mapping,
     estimators: Sequence[str],
     gradients: Mapping[str, np.ndarray],
-    effective_sample_size: float | None,
     generator: np.random.Generator,
     confidence: float,
+    practical: Mapping[str, np.ndarray] | None = None,
 ) -> list[dict]:
     """One row of `columns.SAMPLED` an estimator, at one N.
-
-    Where the reference's importance weights have degenerated, whatever compares with it is masked:
-    nan.
 
     Args:
       keys: level, problem, sample_size, replicates, outer_sample_size.
       estimators: those to report.
       gradients: see `summarize`.
-      effective_sample_size: of leave_one_out's importance weights, at most outer_sample_size;
-        None where it has none, so that nothing is masked.
-      generator, confidence: see `summarize`.
+      generator, confidence, practical: see `summarize`.
 
     Raises:
       RunError: an estimate is not finite.
     """
     where = f"N = {keys['sample_size']} on {keys['problem']}"
-    for name, estimates in gradients.items():
+    for name, estimates in (*gradients.items(), *(practical or {}).items()):
         if not np.isfinite(estimates).all():
             raise RunError(
                 f"{name} is not finite at {where}; its weights have a NaN or an infinity"
             )
-    summary = summarize(gradients, generator, confidence)
-    least = MINIMUM_SHARE * keys["outer_sample_size"]
-    if effective_sample_size is None:
-        effective_sample_size = np.nan
-    # weights that under- or overflow give nan or inf
-    elif not (np.isfinite(effective_sample_size) and effective_sample_size >= least):
-        print(
-            f"warning: at {where} the effective sample size of {REFERENCE} is "
-            f"{effective_sample_size:.1f} of {keys['outer_sample_size']}: "
-            "too small to trust, bias and cosine are masked",
-            file=sys.stderr,
-        )
-        compared = ("squared_bias", "relative_bias", "cosine", "gradient_norm")
-        for row in summary.values():
-            row |= {name: np.nan for name in row if name.startswith(compared)}
+    summary = summarize(gradients, generator, confidence, practical)
     return [
         {
             **keys,
             "estimator": name,
             **summary[name],
-            "effective_sample_size": effective_sample_size,
             "confidence": confidence,
         }
         for name in estimators

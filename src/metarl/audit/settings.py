@@ -97,12 +97,10 @@ class LimitSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SampledSettings(AuditSettings):
-    """What an audit with sampled batches depends on."""
+    """What an audit with sampled inner batches depends on."""
 
     replicates: int
     """R, independent samples at each N."""
-    outer_sample_size: int
-    """Trajectories of each outer batch (and task), the same for every N."""
     seed: int = 0
     """Seed of all random streams; a random MDP is its number, whatever the seed."""
     confidence: float = CONFIDENCE
@@ -112,8 +110,6 @@ class SampledSettings(AuditSettings):
         super().__post_init__()
         allowed = f"an integer >= {MINIMUM_REPLICATES}"
         require(self.replicates >= MINIMUM_REPLICATES, "replicates", self.replicates, allowed)
-        size = self.outer_sample_size
-        require(size >= 1, "outer_sample_size", size, "an integer >= 1")
         require_seed(self.seed)
         require_confidence(self.confidence)
 
@@ -124,12 +120,15 @@ class MonteCarloSettings(SampledSettings):
 
     instances: tuple[int, ...]
     """Numbers of the random MDPs."""
-    replicates: int = 256
-    outer_sample_size: int = 256
+    replicates: int = 1024
+    practical_replicates: int = 64
+    """At most so many of them also measure the variance with an outer batch of N trajectories."""
 
     def __post_init__(self):
         super().__post_init__()
         require_list("instance", self.instances, least=0)
+        count, allowed = self.practical_replicates, f"an integer >= {MINIMUM_REPLICATES}"
+        require(count >= MINIMUM_REPLICATES, "practical_replicates", count, allowed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +141,7 @@ class MujocoSettings(SampledSettings):
     """initial, the policy that the run started from, or trained, the one it ended with."""
     replicates: int = 32
     outer_sample_size: int = 20
+    """Trajectories of each outer batch and task, the same for every N."""
     tasks: int = 2
     """Tasks whose mean gradient is audited, drawn like held-out ones."""
     left_out: int = 4
@@ -152,7 +152,7 @@ class MujocoSettings(SampledSettings):
         super().__post_init__()
         if self.point not in POINTS:
             raise InputError(f"point is {self.point!r}; choose one of {', '.join(POINTS)}")
-        for name in ("tasks", "left_out"):
+        for name in ("outer_sample_size", "tasks", "left_out"):
             value = getattr(self, name)
             require(value >= 1, name, value, "an integer >= 1")
 

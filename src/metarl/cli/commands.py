@@ -126,7 +126,7 @@ class Limit(Command):
 
 @dataclass(frozen=True)
 class MonteCarlo(Command):
-    """Bias and variance of estimators on random tabular MDPs, by Monte Carlo with sampled batches.
+    """Bias and variance of estimators on random tabular MDPs: sampled inner batches, exact values.
 
     An interrupted audit goes on from its checkpoint and ends in the same bytes.
     """

@@ -137,6 +137,9 @@ MEASURES = _numbers(
     variance="inner_variance + outer_variance: with one outer batch",
     inner_variance="Var E[g_hat | X], of the inner sample",
     outer_variance="E Var[g_hat | X], of the outer batch, which no N lowers",
+    practical_variance=(
+        "with a sampled outer batch of N trajectories, as practice has it; nan where not measured"
+    ),
     relative_standard_deviation="variance^(1/2) / ||E g_hat||",
     cosine="of E g_hat and E reference",
 )
@@ -152,17 +155,12 @@ SAMPLED = Table(
         *SAMPLE_SIZE,
         *_integers(
             replicates="R, independent samples",
-            outer_sample_size="trajectories of an outer batch, the same for every N",
+            outer_sample_size="trajectories of an outer batch, for every N; 0: exact values",
         ),
         *_with_ends(MEASURES),
         *_numbers(
             gradient_norm="||E reference||",
             difference_to_lsf="||g_hat - lsf|| / ||lsf|| on the same samples, the mean over them",
-            effective_sample_size=(
-                "of leave_one_out's importance weights, at most outer_sample_size, the smallest"
-                " over left-out trajectories, averaged over replicates; nan in simulation, where it"
-                " has none"
-            ),
             confidence="probability content of every interval of the table",
         ),
     ),
