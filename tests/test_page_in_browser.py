@@ -73,6 +73,8 @@ def test_a_browser_draws_everything_and_asks_the_network_for_nothing(report_inpu
     assert (answers["before"], answers["after"]) == ("6", "3")
     charts = re.findall(r'<div id="((?:curve|audit)-\d)" class="[^"]*js-plotly-plot', document)
     assert charts == ["curve-0", "curve-1", "audit-0", "audit-1"]
+    buttons = set(re.findall(r'data-title="([^"]+)"', document))
+    assert "Zoom" in buttons and not any("Share" in button for button in buttons)
     assert document.count('class="main-svg"') >= len(charts)
 
 

@@ -20,7 +20,7 @@ rule page:
         ),
         settings=yaml.safe_dump(config, sort_keys=False, width=100),
         benchmarks=BENCHMARKS,
-        folder=FIGURES,
+        folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
         "metarl page --figures {params.folder} --claims {input.claims} --scale {params.scale:q}"
         " --banner {params.banner:q} --training {input.training} --exact {input.exact}"

@@ -61,7 +61,12 @@ FRAME = {
     "legend": {"title": {"text": ""}, "groupclick": "togglegroup", "font": {"size": 12}},
     "height": 480,
 }
-CONFIGURATION = {"responsive": True, "displaylogo": False}
+CONFIGURATION = {
+    "responsive": True,
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d"],  # the first uploads
+    "plotlyServerURL": "",
+}
 
 
 def library() -> str:
