@@ -148,6 +148,7 @@ def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems,
     arguments = () if scale == "config" else ("--configfile", f"config/{scale}.yaml")
     assert planned(fresh, *arguments) == {
         "audit_exact": problems,
+        "audit_limit": 1,
         **dict(zip(("audit_monte_carlo", "audit_mujoco", "converge"), sampled, strict=True)),
         **{f"train_{environment}": count for environment, count in runs.items()},
         "train_study": study,
