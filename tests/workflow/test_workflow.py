@@ -265,6 +265,7 @@ def test_a_second_call_does_nothing(finished):
             "audit/exact.py",
             {
                 "audit_exact": 3,
+                "audit_limit": 1,
                 "converge": 1,
                 "draw_exact_audit": 1,
                 "draw_published_code": 1,
