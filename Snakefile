@@ -1,6 +1,6 @@
 # What `snakemake all` runs: the exact audit, meta-training, evaluation, and from their tables the
-# figures and the claims. Settings: config/; how it runs: profiles/; rules: workflow/rules/; what
-# the rules call: `metarl --help`.
+# figures, the claims and a page of all. Settings: config/; how it runs: profiles/; rules:
+# workflow/rules/; what the rules call: `metarl --help`.
 import sys
 from pathlib import Path
 
@@ -53,6 +53,7 @@ rule all:
         EVALUATION_TABLES,
         [f"{FIGURES}/{figure.name}.{suffix}" for figure in DRAWN for suffix in figure.formats],
         expand(f"{FIGURES}/claims.{{format}}", format=["md", "json"]),
+        f"{FIGURES}/index.html",
 
 
 include: "workflow/rules/audit.smk"
@@ -60,3 +61,4 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/published.smk"
 include: "workflow/rules/claims.smk"
+include: "workflow/rules/page.smk"

@@ -3,6 +3,7 @@
 And, for whatever reads tables: frames made to fit their table, and written.
 """
 
+import json
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -134,3 +135,89 @@ def write(tmp_path):
         return paths
 
     return write_frames
+
+
+HOSTILE = "<script>alert('a note')</script>"
+
+
+@pytest.fixture
+def report_inputs(tmp_path, complete) -> dict:
+    """What the report page is made of, small: claims of each verdict, every picture, two tables."""
+    from metarl.figures import FIGURES
+    from metarl.results import columns
+
+    pictures = tmp_path / "figures"
+    pictures.mkdir()
+    for drawing in FIGURES:
+        (pictures / f"{drawing.name}.png").write_bytes(small_png())
+    claims = pictures / "claims.json"
+    claims.write_text(json.dumps({"claims": [report_claim(word) for word in VERDICTS]}))
+    training = complete(columns.TRAINING, pd.DataFrame(list(curves())))
+    audit = complete(columns.EXACT, pd.DataFrame(list(power_laws())))
+    training.to_parquet(tmp_path / "training.parquet")
+    audit.to_parquet(tmp_path / "exact.parquet")
+    benchmark = tmp_path / "benchmarks" / "train" / "PointGoal" / "lsf.tsv"
+    benchmark.parent.mkdir(parents=True)
+    benchmark.write_text("s\tcpu_time\n100\t90.0\n")
+    return {
+        "figures": pictures,
+        "claims": claims,
+        "output": pictures / "index.html",
+        "scale": "small",
+        "training": [tmp_path / "training.parquet"],
+        "exact": [tmp_path / "exact.parquet"],
+        "benchmarks": tmp_path / "benchmarks",
+        "settings": f"seeds: [0]\nnote: {HOSTILE}\n",
+    }
+
+
+VERDICTS = ("reproduced", "not reproduced", "undecided")
+
+
+def small_png() -> bytes:
+    """A picture of 16 x 16 pixels."""
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16), "teal").save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def report_claim(verdict: str) -> dict:
+    measurement = {"place": "bandit", "subject": "lsf", "quantity": "slope", "outcome": "holds"}
+    measurement |= {"value": -1.02, "low": None, "high": None, "note": HOSTILE}
+    texts = {key: f"the {key} & more" for key in ("source", "estimand", "level", "criterion")}
+    return {
+        **texts,
+        "id": verdict.replace(" ", "-"),
+        "statement": f"A statement that is {verdict}.",
+        "verdict": verdict,
+        "measured": "1 of 1 hold",
+        "measurements": [measurement, measurement | {"low": -1.5, "high": -0.5}],
+        "figure": None,
+        "commands": ["snakemake all"],
+        "remarks": [],
+    }
+
+
+def curves() -> Iterator[dict]:
+    """Two environments, of which one has a hostile name; one return is not finite."""
+    for environment in ("PointGoal", HOSTILE):
+        for algorithm in ("lsf", "maml"):
+            for seed in (0, 1):
+                for iteration in range(4):
+                    row = {"environment": environment, "algorithm": algorithm, "seed": seed}
+                    row |= {"estimator": algorithm, "iteration": iteration, "inner_step": 1}
+                    broken = algorithm == "maml" and seed + iteration == 4
+                    row["mean_return"] = np.inf if broken else 1.0 * seed + iteration
+                    yield row | {"environment_steps": 1000 * (iteration + 1), "sample_size": 20}
+
+
+def power_laws() -> Iterator[dict]:
+    for problem in ("bandit", "chain", "chain-3"):
+        for size in (4, 8, 16):
+            row = {"problem": problem, "sample_size": size}
+            yield row | {"estimator": "lsf", "relative_bias": 0.1 / size, "variance": 2.0 / size}
+            yield row | {"estimator": "unbiased", "relative_bias": 0.0, "variance": 2.0 * size}

@@ -25,9 +25,11 @@ FIGURES = sorted(
         *(f"{drawing.name}.{suffix}" for drawing in DRAWINGS for suffix in drawing.formats),
         "claims.md",
         "claims.json",
+        "index.html",
     ]
 )
-SIMULATED = {"draw_sampled_audit": 1, "draw_estimator_matrix": 1}
+PAGE = {"page": 1}  # which shows all figures
+SIMULATED = {"draw_sampled_audit": 1, "draw_estimator_matrix": 1, **PAGE}
 RETURNS = {
     **SIMULATED,
     "draw_learning_curves": 1,
@@ -146,12 +148,14 @@ def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems,
     arguments = () if scale == "config" else ("--configfile", f"config/{scale}.yaml")
     assert planned(fresh, *arguments) == {
         "audit_exact": problems,
+        "audit_limit": 1,
         **dict(zip(("audit_monte_carlo", "audit_mujoco", "converge"), sampled, strict=True)),
         **{f"train_{environment}": count for environment, count in runs.items()},
         "train_study": study,
         "evaluate": sum(runs.values()),
         **DRAWN,
         "judge_claims": 1,
+        **PAGE,
     }
 
 
@@ -242,21 +246,26 @@ def test_a_second_call_does_nothing(finished):
     ("file", "jobs"),
     [
         ("cli/parse.py", {}),
-        ("figures/learning_curves.py", {"draw_learning_curves": 1}),
+        ("figures/learning_curves.py", {"draw_learning_curves": 1, **PAGE}),
         (
             "figures/exact_audit.py",
             dict.fromkeys(
-                ("draw_exact_audit", "draw_published_code", "draw_budget", "draw_estimator_matrix"),
+                (
+                    *("draw_exact_audit", "draw_published_code", "draw_budget"),
+                    *("draw_estimator_matrix", "page"),
+                ),
                 1,
             ),
         ),
-        ("figures/published_code.py", {"draw_published_code": 1}),
-        ("figures/adaptation.py", {"draw_adaptation": 1}),
-        ("claims/__init__.py", {"judge_claims": 1}),
+        ("figures/published_code.py", {"draw_published_code": 1, **PAGE}),
+        ("figures/adaptation.py", {"draw_adaptation": 1, **PAGE}),
+        ("claims/__init__.py", {"judge_claims": 1, **PAGE}),
+        ("report_page/charts.py", PAGE),
         (
             "audit/exact.py",
             {
                 "audit_exact": 3,
+                "audit_limit": 1,
                 "converge": 1,
                 "draw_exact_audit": 1,
                 "draw_published_code": 1,
@@ -264,14 +273,15 @@ def test_a_second_call_does_nothing(finished):
                 "draw_estimator_matrix": 1,
                 "draw_convergence": 1,
                 "judge_claims": 1,
+                **PAGE,
             },
         ),
         (
             "audit/monte_carlo.py",
-            {"audit_monte_carlo": 1, "draw_sampled_audit": 1, "judge_claims": 1},
+            {"audit_monte_carlo": 1, "draw_sampled_audit": 1, "judge_claims": 1, **PAGE},
         ),
         ("audit/mujoco.py", {"audit_mujoco": 2, **SIMULATED, "judge_claims": 1}),
-        ("evaluation.py", {"evaluate": 6, "draw_adaptation": 1, "judge_claims": 1}),
+        ("evaluation.py", {"evaluate": 6, "draw_adaptation": 1, "judge_claims": 1, **PAGE}),
         (
             "environments/point_goal.py",
             {"train_PointGoal": 3, "train_study": 2, "evaluate": 3, "audit_mujoco": 1, **RETURNS},
@@ -309,6 +319,7 @@ def test_a_new_seed_asks_for_training_alone(finished):
         "draw_sample_sizes": 1,
         "draw_adaptation": 1,
         "judge_claims": 1,
+        **PAGE,
     }
 
 

@@ -3,6 +3,8 @@ import json
 import re
 from pathlib import Path
 
+import yaml
+
 from metarl import configuration, figures
 from metarl.configuration import flags
 from metarl.sources import environment_module, sources

@@ -392,6 +392,37 @@ class Stability(Command):
 
 
 @dataclass(frozen=True)
+class Page(Command):
+    """Writes the report as one page for a browser: verdicts, charts, figures, settings."""
+
+    needs_tensorflow: ClassVar[bool] = False
+
+    figures: Path
+    """Folder of the pictures of `figure`, each under its own name; those that exist are shown."""
+    claims: Path
+    """File claims.json of `claims`."""
+    scale: str
+    """Name of the scale, for the reader."""
+    output: Path
+    """HTML file."""
+    training: tuple[Path, ...] = ()
+    """Parquet files of `train`, for the learning curves."""
+    exact: tuple[Path, ...] = ()
+    """Parquet files of `audit exact`, for the charts of bias and variance."""
+    benchmarks: Path | None = None
+    """Folder of Snakemake's benchmark files (.tsv), for the processor time."""
+    settings: str = ""
+    """The whole configuration as text, shown as it is."""
+    banner: str = ""
+    """A warning at the top."""
+
+    def run(self) -> None:
+        from metarl.report_page import write_page
+
+        write_page(**vars(self))
+
+
+@dataclass(frozen=True)
 class Bench(Command):
     """Measures raw physics, the vector environment, meta-iterations, and what a scale costs."""
 
@@ -441,5 +472,6 @@ COMMANDS: dict[str, type[Command]] = {
     "figure": Figure,
     "claims": Claims,
     "stability": Stability,
+    "page": Page,
     "bench": Bench,
 }

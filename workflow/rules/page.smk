@@ -1,0 +1,28 @@
+# Everything on one page, which a browser opens without a network: verdicts, charts to explore, figures,
+# settings and processor time.
+rule page:
+    input:
+        sources("metarl.report_page"),
+        pictures=[f"{FIGURES}/{figure.name}.png" for figure in DRAWN],
+        claims=f"{FIGURES}/claims.json",
+        training=TRAINING_TABLES,
+        exact=AUDIT_TABLES,
+    output:
+        f"{FIGURES}/index.html",
+    log:
+        f"{LOGS}/page.log",
+    params:
+        scale=Path(RESULTS).name,
+        banner=(
+            "Smoke scale: the numbers of this scale mean nothing."
+            if RESULTS == "results/smoke"
+            else ""
+        ),
+        settings=yaml.safe_dump(config, sort_keys=False, width=100),
+        benchmarks=BENCHMARKS,
+        folder=lambda wildcards, output: Path(output[0]).parent,
+    shell:
+        "metarl page --figures {params.folder} --claims {input.claims} --scale {params.scale:q}"
+        " --banner {params.banner:q} --training {input.training} --exact {input.exact}"
+        " --benchmarks {params.benchmarks} --settings {params.settings:q}"
+        " --output {output} > {log} 2>&1"
