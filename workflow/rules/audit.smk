@@ -58,8 +58,7 @@ rule audit_monte_carlo:
 rule audit_mujoco:
     input:
         lambda wildcards: sources("metarl.audit.mujoco", environment_module(wildcards.environment)),
-        policy=f"{RESULTS}/train/{{environment}}/{MUJOCO['algorithm']}"
-        f"/seed_{BASE_SEED + MUJOCO['seed']}.npz",
+        policy=f"{RESULTS}/train/{{environment}}/{MUJOCO['algorithm']}/seed_{AUDITED_SEED}.npz",
     output:
         f"{RESULTS}/audit/mujoco_{{environment}}_{{point}}.parquet",
     log:

@@ -20,7 +20,11 @@ MUJOCO = config["audit"]["mujoco"]
 CONVERGENCE = config["convergence"]
 CONFIDENCE = config["claims"]["confidence"]
 BASE_SEED = config.get("base_seed", 0)
+AUDITED_SEED = BASE_SEED + MUJOCO["seed"]
 PUBLISHED = config["published"]
+PUBLISHED_RUNS = configuration.published_runs(config)
+PUBLISHED_EVALUATIONS = configuration.published_evaluations(config)
+KEPT_EVERY = 10  # iterations: the published returns are of one checkpoint, ours of a whole run
 TRAINING = configuration.training_runs(config)  # settings by environment and algorithm
 STUDY = configuration.study_runs(config)  # and by sample size
 ENVIRONMENTS = config["environments"]
@@ -110,6 +114,7 @@ DRAWN = [figure for figure in figures.FIGURES if all(TABLES[kind] for kind in fi
 
 
 wildcard_constraints:
+    problem="|".join(map(re.escape, EXACT_JOBS)),
     environment="[^/]+",
     algorithm="[^/]+",
     sample_size=r"\d+",
@@ -131,3 +136,11 @@ def of_seeds(wildcards, name):
     """The files of an environment's runs with published settings, one a seed."""
     folder = f"{RESULTS}/published/{wildcards.environment}"
     return expand(f"{folder}/seed_{name}", seed=PUBLISHED[wildcards.environment]["seeds"])
+
+
+def kept_policies(wildcards):
+    """Those along a run, which it writes beside its last one."""
+    iterations = PUBLISHED_RUNS[wildcards.environment].iterations
+    folder = f"{RESULTS}/published/{wildcards.environment}"
+    stem = f"{folder}/seed_{wildcards.seed}_iteration_"
+    return [f"{stem}{number}.npz" for number in range(KEPT_EVERY, iterations, KEPT_EVERY)]

@@ -2,17 +2,6 @@
 # what is kept of them in ARCHIVE, which no rule claims as output. `published` keeps them there at the
 # scale whose figures are the repository's, and below the results at others.
 KEPT = ARCHIVE if FIGURES == "paper_figures" else f"{RESULTS}/{ARCHIVE}"
-PUBLISHED_RUNS = configuration.published_runs(config)
-PUBLISHED_EVALUATIONS = configuration.published_evaluations(config)
-KEPT_EVERY = 10  # iterations: the published returns are of one checkpoint, ours of a whole run
-
-
-def kept_policies(wildcards):
-    """Those along a run, which it writes beside its last one."""
-    iterations = PUBLISHED_RUNS[wildcards.environment].iterations
-    folder = f"{RESULTS}/published/{wildcards.environment}"
-    stem = f"{folder}/seed_{wildcards.seed}_iteration_"
-    return [f"{stem}{number}.npz" for number in range(KEPT_EVERY, iterations, KEPT_EVERY)]
 
 
 rule published:
