@@ -114,7 +114,6 @@ DRAWN = [figure for figure in figures.FIGURES if all(TABLES[kind] for kind in fi
 
 
 wildcard_constraints:
-    problem="|".join(map(re.escape, EXACT_JOBS)),
     environment="[^/]+",
     algorithm="[^/]+",
     sample_size=r"\d+",
