@@ -204,7 +204,7 @@ def test_the_confidence_is_that_of_the_intervals_and_stands_in_the_rows(draw):
     keys = {"level": "level", "problem": "place", "sample_size": 4}
     keys |= {"replicates": 8, "outer_sample_size": 40}
     wide, narrow = (
-        sampled.rows(keys, ["lsf"], gradients, 40.0, np.random.default_rng(0), confidence)[0]
+        sampled.rows(keys, ["lsf"], gradients, np.random.default_rng(0), confidence)[0]
         for confidence in (0.95, 0.5)
     )
     assert (wide.pop("confidence"), narrow.pop("confidence")) == (0.95, 0.5)
