@@ -84,7 +84,7 @@ def test_products_of_means_in_either_order(draw, size):
 def test_without_outer_noise_the_variance_is_the_sample_variance(draw):
     """Both halves the same; practical_variance likewise, of replicates of its own."""
     exact = {name: 2.0 + draw.normal(size=(6, 3)) for name in ("leave_one_out", "lsf")}
-    practical = {name: draw.normal(size=(4, 3)) for name in exact}
+    practical = {name: draw.normal(size=(20, 3)) for name in exact}
     pairs = {name: np.stack([x, x]) for name, x in exact.items()}
     row = summarize(pairs, draw, 0.95, practical)["lsf"]
     expected = exact["lsf"].var(axis=0, ddof=1).sum()
