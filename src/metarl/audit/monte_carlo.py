@@ -46,7 +46,7 @@ ROWS = 2048  # trajectories a compiled call, where N allows: each has a theta' -
 class TablePolicy(TabularSoftmaxPolicy):
     """The same, for K rows of parameters; looks states up in the table.
 
-    Where N T is in the thousands, sums of products with one-hot rows take five times as long.
+    Where N T is in the thousands, sums of products with one-hot rows take several times as long.
     """
 
     def _rows(self, parameters: tf.Tensor, observations: tf.Tensor) -> tf.Tensor:
