@@ -137,10 +137,10 @@ def finished(tmp_path_factory) -> Path:
             dict.fromkeys(("PointGoal", "HalfCheetahDir", "ReacherGoal"), 6),
             4,
             6,
-            (1, 6, 2),
+            (1, 3, 2),
         ),
         ("smoke", {"PointGoal": 3, "HalfCheetahDir": 3}, 2, 3, (1, 2, 1)),
-        ("paper", dict.fromkeys(PAPER, 10), 8, 6, (1, 24, 2)),
+        ("paper", dict.fromkeys(PAPER, 10), 8, 6, (1, 12, 2)),
     ],
 )
 def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems, sampled):
