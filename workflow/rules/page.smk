@@ -14,7 +14,7 @@ rule page:
     params:
         scale=Path(RESULTS).name,
         banner=(
-            "Smoke scale: the numbers of this scale mean nothing."
+            "--banner 'Smoke scale: the numbers of this scale mean nothing.'"
             if RESULTS == "results/smoke"
             else ""
         ),
@@ -23,6 +23,6 @@ rule page:
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
         "metarl page --figures {params.folder} --claims {input.claims} --scale {params.scale:q}"
-        " --banner {params.banner:q} --training {input.training} --exact {input.exact}"
+        " {params.banner} --training {input.training} --exact {input.exact}"
         " --benchmarks {params.benchmarks} --settings {params.settings:q}"
         " --output {output} > {log} 2>&1"
