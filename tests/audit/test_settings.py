@@ -18,7 +18,7 @@ from metarl.errors import InputError
 
 AUDIT = {"estimators": ("lsf", "own:weights"), "sample_sizes": (2, 1)}
 VALID = {
-    ExactSettings: AUDIT | {"problem": "chain-3"},
+    ExactSettings: AUDIT | {"problem": ("chain-3",)},
     MonteCarloSettings: AUDIT | {"instances": (0, 7)},
     MujocoSettings: AUDIT | {"policy": Path("run.npz"), "point": "initial"},
     ConvergenceSettings: AUDIT | {"problem": "bandit", "step_sizes": (0.5, 0.25)},
@@ -37,7 +37,7 @@ INVALID = [
     (MujocoSettings, "outer_sample_size", 0, "outer_sample_size is 0; give an integer >= 1"),
     *(
         (kind, "confidence", value, f"confidence is {value}; give a number in (0, 1)")
-        for kind in SAMPLED
+        for kind in (ExactSettings, *SAMPLED)
         for value in (0.0, 1.0, -0.5, 95.0, math.nan)
     ),
     *(
@@ -50,6 +50,7 @@ INVALID = [
     (MonteCarloSettings, "instances", (-1,), "instance is -1; give an integer >= 0"),
     (MujocoSettings, "point", "middle", "point is 'middle'; choose one of initial, trained"),
     (MujocoSettings, "tasks", 0, "tasks is 0; give an integer >= 1"),
+    (MujocoSettings, "left_out", 0, "left_out is 0; give an integer >= 1"),
     (ConvergenceSettings, "step_sizes", (), "no step size given"),
     (ConvergenceSettings, "step_sizes", (0.5, 0.5), "given twice among 0.5 0.5"),
     *(

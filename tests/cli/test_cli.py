@@ -122,7 +122,7 @@ BAD_INPUT = {
     f"{CLAIMS} '{CRITERIA}' --check": "new/claims/claims.json is no claims.json",
     f"{CLAIMS} '{{'": "--criteria is not JSON",
     f"{CLAIMS} 3": "--criteria is 3; give an object of numbers",
-    f"{CLAIMS} '{{}}'": "criterion baseline_variance_slope_max is missing: give exactly confidence",
+    f"{CLAIMS} '{{}}'": "criterion coefficient_distance_max is missing: give exactly confidence",
     f"{CLAIMS} '{CRITERIA}' --exact text.txt": "text.txt: not a parquet file",
     f"{CLAIMS} '{CRITERIA}' --output text.txt": "cannot write 'text.txt/claims.json' (",
     f"{BENCH} --threads 0": "threads is 0; it must be a positive integer",
@@ -394,7 +394,7 @@ def test_every_flag_reaches_the_settings():
 
 
 AUDITS = {
-    "audit exact": {"problem": "chain"},
+    "audit exact": {"problem": ("chain", "bandit")},
     "audit monte-carlo": {
         "instances": (0, 1),
         "replicates": 5,
@@ -431,7 +431,8 @@ def test_every_flag_reaches_the_settings_of_an_audit(name):
     if "confidence" in settings:  # a sampled audit takes long
         paths["checkpoints"] = "c"
     command = parse.parse(name, words(settings | paths))
-    others = {"gradient": (), "replicates": None, "seed": 0} if name == "audit exact" else {}
+    others = {"gradient": (), "replicates": None, "seed": 0, "confidence": 0.95}
+    others = others if name == "audit exact" else {}
     assert vars(command.settings) == settings | others
     assert {key: str(getattr(command, key)) for key in paths} == paths
 

@@ -8,7 +8,7 @@ from metarl.results import columns, tables
 from metarl.results.writer import write_table
 
 ROW = {"algorithm": "maml", "environment": "PointGoal", "estimator": "maml", "seed": 0}
-ROW |= {"task": 1, "inner_step": 0, "mean_return": -3.0}
+ROW |= {"iterations": 2, "task": 1, "inner_step": 0, "mean_return": -3.0}
 
 
 def test_rows_come_back_in_the_tables_order_and_dtypes(tmp_path):

@@ -229,7 +229,14 @@ def shared_legend(figure: Figure, entries: dict[str, Look], diverged: bool) -> N
         cross = {"marker": "x", "color": "0.3", "linestyle": "none", "markersize": 6}
         handles.append(Line2D([], [], label="a seed diverged", **cross))
     columns = 2 if figure.get_figwidth() == SINGLE_COLUMN else 4
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=columns,
+        columnspacing=1.0,
+        handletextpad=0.5,
+        handlelength=2.2,
+    )
 
 
 def render(figure: Figure, suffix: str) -> bytes:
