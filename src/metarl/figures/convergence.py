@@ -49,9 +49,7 @@ def draw(paths: Sequence[Path | str], confidence: float) -> Figure:
                 axis.set_title(f"{problem}, N = {size}")
             _draw_iterations(row[-1], rows, sizes, looks, confidence)
             row[-1].set_title(f"{problem}, to {rows['epsilon'].iloc[0]:g} of the first")
-        bound = {
-            "shape of the bound": style.Look("0.4", "", style.DOTTED)
-        }
+        bound = {"shape of the bound": style.Look("0.4", "", style.DOTTED)}
         names = {name.rsplit(":")[-1]: look for name, look in looks.items()}
         style.shared_legend(figure, names | bound, diverged=False)
     return figure
