@@ -342,12 +342,12 @@ def seen_bias(evidence: Evidence, problem: str, estimator: str, planted: bool) -
         note = f"{note}: the reference cannot be trusted here, nothing to see"
         return replace(measurement, note=note)
     outcome = FAILS if low > 0 else HOLDS
-    if planted:
-        outcome = HOLDS if low > 0 else UNDECIDED
-        if high < visible.iloc[-1]["squared_bias"]:  # what the error is at least
-            outcome = FAILS
-        elif outcome == UNDECIDED:
-            note = f"{note}: the noise holds both 0 and the bias of maml"
+    if planted and low > 0:
+        outcome = HOLDS
+    elif planted and high < visible.iloc[-1]["squared_bias"]:  # what the error is at least
+        outcome = FAILS
+    elif planted:
+        outcome, note = UNDECIDED, f"{note}: the noise holds both 0 and the bias of maml"
     if not visible.iloc[-1]["squared_bias_low"] > 0:
         outcome, note = REPORTED, f"{note}: noise hides even the bias of maml here"
     measurement = replace(measurement, outcome=outcome, note=note)
