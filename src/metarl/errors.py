@@ -1,5 +1,7 @@
 """Errors that a user can mend."""
 
+import textwrap
+
 
 class InputError(ValueError):
     """Bad input. The message is one line: what was given, what is allowed, what to do.
@@ -13,3 +15,8 @@ class RunError(RuntimeError):
 
     The command line prints it alone and exits with status 1; the last good checkpoint stays.
     """
+
+
+def shortened(message: str) -> str:
+    """Anyone's message as one that fits into a line among others."""
+    return textwrap.shorten(message, 300, placeholder=" ...")

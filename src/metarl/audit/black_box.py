@@ -25,7 +25,6 @@ import os
 import pickle
 import random
 import sys
-import textwrap
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +43,7 @@ from metarl.audit.exact import (
 from metarl.audit.problems import PROBLEMS, FiniteProblem, problem
 from metarl.audit.settings import ExactSettings
 from metarl.audit.text import text
-from metarl.errors import InputError
+from metarl.errors import InputError, shortened
 from metarl.estimators import CATALOGUE
 from metarl.progress import Progress
 from metarl.randomness import generator
@@ -153,11 +152,6 @@ class Gradient:
 def shown(place: str) -> str:
     """A path as short as it can be written from the working folder."""
     return os.path.relpath(place) if Path(place).is_relative_to(Path.cwd()) else place
-
-
-def shortened(message: str) -> str:
-    """A message that fits into a line among others."""
-    return textwrap.shorten(message, 300, placeholder=" ...")
 
 
 class Enumeration:

@@ -28,12 +28,12 @@ import pandas as pd
 from scipy.special import softmax
 
 from metarl.audit import sampled
-from metarl.audit.black_box import KEYS, Enumeration, Gradient, require_one_step, shortened
+from metarl.audit.black_box import KEYS, Enumeration, Gradient, require_one_step
 from metarl.audit.monte_carlo import MDP, random_mdp, sample
 from metarl.audit.problems import problem
 from metarl.audit.settings import MINIMUM_REPLICATES, ExactSettings
 from metarl.audit.text import aligned, text
-from metarl.errors import InputError
+from metarl.errors import InputError, shortened
 from metarl.progress import Progress
 from metarl.randomness import generator
 from metarl.results.statistics import percentile_interval

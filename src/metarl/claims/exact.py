@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from metarl.claims.model import (
     FAILS,
@@ -27,13 +26,6 @@ from metarl.claims.model import (
     audited,
     judge,
 )
-from metarl.results import rates
-
-SLOPES = {
-    "relative_bias": "slope of the relative bias",
-    "variance": "slope of the variance",
-    "inner_variance": "slope of the inner variance",
-}
 
 
 def unbiased_variance(evidence: Evidence) -> Claim:
@@ -312,37 +304,6 @@ def bias_floor(evidence: Evidence, problem: str, estimator: str) -> Measurement:
         return replace(measurement, note="not in the audit")
     floor, norm = row.iloc[0][["bias_floor", "gradient_norm"]]
     return replace(measurement, value=float(floor / norm))
-
-
-def slope_of(
-    rows: pd.DataFrame,
-    problem: str,
-    estimator: str,
-    column: str,
-    confidence: float,
-    octaves: float = rates.OCTAVES,
-) -> Measurement:
-    """The slope of `column` against N on log-log axes; UNDECIDED without one, else REPORTED.
-
-    Args:
-      rows: of one estimator on one problem, of any audit; possibly none.
-      problem, estimator: of the rows.
-      column: a key of SLOPES.
-      confidence: of the interval, which says how straight the line is.
-      octaves: of N that the fit uses.
-    """
-    measurement = Measurement(problem, estimator, SLOPES[column], UNDECIDED)
-    if rows.empty:
-        return replace(measurement, note="not in the audit")
-    rate = rates.fit(rows["sample_size"], rows[column], confidence, octaves)
-    if rate.points < 2:
-        return replace(measurement, note="one sample size: a slope needs two")
-    note = f"N = {rate.first} to {rate.last}"
-    if not math.isfinite(rate.slope):
-        return replace(measurement, note=f"{note}: a value that is not positive has no logarithm")
-    return replace(
-        measurement, outcome=REPORTED, value=rate.slope, low=rate.low, high=rate.high, note=note
-    )
 
 
 def largest_bias(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from metarl.claims.exact import largest_bias, slope_of
+from metarl.claims.exact import largest_bias
 from metarl.claims.model import (
     FAILS,
     GRADIENT,
@@ -29,10 +29,14 @@ from metarl.claims.model import (
     judge_interval,
     repetitions_needed,
 )
-from metarl.results import tables
+from metarl.results import rates, tables
 
 LEVELS = ("monte_carlo", "mujoco")
 NOISE = "the whole interval must fulfil it, or none of it, else it is undecided"
+SLOPES = {
+    "relative_bias": "slope of the relative bias",
+    "inner_variance": "slope of the inner variance",
+}
 BIASED = ("maml", "lvc")  # whose bias the paper's practical algorithms have for ever
 INNER_VARIANCE = (
     "The inner variance is Var E[g_hat | X], without the part of the outer batch, which is a floor"
@@ -229,7 +233,7 @@ def sampled_slope(
     """
     rows = audited(evidence.sampled, problem, estimator)
     confidence = evidence.criteria.confidence
-    measurement = slope_of(rows, problem, estimator, column, confidence, octaves=math.inf)
+    measurement = slope_of(rows, problem, estimator, column)
     if not math.isfinite(measurement.value):
         return measurement if allowed else replace(measurement, outcome=REPORTED)
     quantile = float(stats.norm.ppf((1 + confidence) / 2))
@@ -239,6 +243,20 @@ def sampled_slope(
     if allowed is None:
         return measurement
     return decided(measurement, *allowed, int(rows["replicates"].max()))
+
+
+def slope_of(rows: pd.DataFrame, problem: str, estimator: str, column: str) -> Measurement:
+    """The slope of `column`, a key of SLOPES, over all N; UNDECIDED without one, else REPORTED."""
+    measurement = Measurement(problem, estimator, SLOPES[column], UNDECIDED)
+    if rows.empty:
+        return replace(measurement, note="not in the audit")
+    rate = rates.fit(rows["sample_size"], rows[column], octaves=math.inf)
+    if rate.points < 2:
+        return replace(measurement, note="one sample size: a slope needs two")
+    note = f"N = {rate.first} to {rate.last}"
+    if not math.isfinite(rate.slope):
+        return replace(measurement, note=f"{note}: a value that is not positive has no logarithm")
+    return replace(measurement, outcome=REPORTED, value=rate.slope, note=note)
 
 
 def decided(measurement: Measurement, least: float, most: float, replicates: int) -> Measurement:

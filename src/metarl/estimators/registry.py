@@ -3,12 +3,10 @@
 import tensorflow as tf
 
 from metarl import plug_ins
-from metarl.errors import InputError
+from metarl.errors import InputError, shortened
 from metarl.estimators.algebra import Estimator, InnerStep
 from metarl.estimators.as_coded import AS_CODED
 from metarl.estimators.catalogue import ROWS
-
-MOST_QUOTED = 300  # characters of anyone's error: TensorFlow's run over pages
 
 CATALOGUE = {entry.name: entry for entry in (*ROWS, *AS_CODED)}
 
@@ -41,7 +39,7 @@ def plug_in(name: str) -> Estimator:
         try:
             given = tf.convert_to_tensor(weights(step))
         except (Exception, SystemExit) as error:  # code of anyone's may raise anything
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_QUOTED]
+            said = shortened(f"{type(error).__name__}: {error}")
             raise InputError(
                 f"estimator {name!r} failed ({said}); see metarl.estimators.InnerStep"
             ) from error
