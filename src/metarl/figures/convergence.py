@@ -76,7 +76,7 @@ def _draw_curves(
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.set_xlabel("iteration k")
-    axis.set_ylabel("mean ||grad F||² (fraction of the first)")
+    axis.set_ylabel("mean ||grad F||²\n(fraction of the first)")
 
 
 def _draw_iterations(
