@@ -126,9 +126,21 @@ def rule_name(environment):
     return re.sub(r"\W", "_", environment)
 
 
-def of_each_seed(output):
-    """The path of a run's outputs without its ending, with {seed} in place of the first one's."""
-    return str(Path(output[0]).with_name("seed_{seed}"))
+def run_settings(wildcards):
+    """Of a run at its environment's own inner sample size, or of the study's at another one."""
+    key = wildcards.environment, wildcards.algorithm
+    if "sample_size" in wildcards.keys():
+        return STUDY[*key, int(wildcards.sample_size)]
+    return TRAINING[key]
+
+
+def of_each_seed(output, folder):
+    """Where files of a training job's runs are below a folder of the results, with {seed}.
+
+    The seed stands for each run's, the ending is left out; `output` is a run's table.
+    """
+    place = Path(output[0]).relative_to(f"{RESULTS}/train").with_name("seed_{seed}")
+    return f"{RESULTS}/{folder}/{place}"
 
 
 def of_seeds(wildcards, name):

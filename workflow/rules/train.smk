@@ -1,70 +1,39 @@
 # Meta-training, the seeds of one configuration in one job: they share the start of TensorFlow and what
 # it compiles. Checkpoints lie outside the outputs: an interrupted job's outputs are deleted, and the
 # next attempt resumes from what metarl finds there for the same settings and code; so a seed that is
-# added is the only one that runs.
-for environment in ENVIRONMENTS:
+# added is the only one that runs. A rule an environment, which has seeds of its own, and one for runs
+# at other inner sample sizes.
+for name, run, environment in (
+    *((f"train_{rule_name(environment)}", RUN, environment) for environment in ENVIRONMENTS),
+    ("train_study", STUDY_RUN, STUDIED),
+):
 
     rule:
         name:
-            f"train_{rule_name(environment)}"
+            name
         input:
             sources("metarl.training.train", environment_module(environment)),
         output:
             tables=expand(
-                f"{RESULTS}/train/{RUN}.parquet", seed=SEEDS[environment], allow_missing=True
+                f"{RESULTS}/train/{run}.parquet", seed=SEEDS[environment], allow_missing=True
             ),
             policies=expand(
-                f"{RESULTS}/train/{RUN}.npz", seed=SEEDS[environment], allow_missing=True
+                f"{RESULTS}/train/{run}.npz", seed=SEEDS[environment], allow_missing=True
             ),
         log:
-            f"{LOGS}/train/{{environment}}/{{algorithm}}.log",
+            f"{LOGS}/train/{Path(run).parent}.log",
         benchmark:
-            f"{BENCHMARKS}/train/{{environment}}/{{algorithm}}.tsv"
+            f"{BENCHMARKS}/train/{Path(run).parent}.tsv"
         wildcard_constraints:
             environment=re.escape(environment),
         threads: 1  # jobs outnumber cores: one each keeps all cores busy
         params:
-            settings=lambda wildcards: flags(
-                vars(TRAINING[wildcards.environment, wildcards.algorithm]), omit=["seed"]
-            ),
+            settings=lambda wildcards: flags(vars(run_settings(wildcards)), omit=["seed"]),
             seeds=SEEDS[environment],
-            stem=lambda wildcards, output: of_each_seed(output),
+            stem=lambda wildcards, output: of_each_seed(output, "train"),
             checkpoints=f"{RESULTS}/checkpoints",
-            tensorboard=f"{RESULTS}/tensorboard",
+            tensorboard=lambda wildcards, output: of_each_seed(output, "tensorboard"),
         shell:
             "metarl train {params.settings} --seeds {params.seeds} --threads {threads}"
             " --output {params.stem}.parquet --policy {params.stem}.npz"
-            " --checkpoints {params.checkpoints}"
-            " --tensorboard {params.tensorboard}/{wildcards.environment}/{wildcards.algorithm}/seed_{{seed}}"
-            " > {log} 2>&1"
-
-
-# The same at other inner sample sizes.
-rule train_study:
-    input:
-        sources("metarl.training.train", environment_module(STUDIED)),
-    output:
-        tables=expand(
-            f"{RESULTS}/train/{STUDY_RUN}.parquet", seed=SEEDS[STUDIED], allow_missing=True
-        ),
-        policies=expand(f"{RESULTS}/train/{STUDY_RUN}.npz", seed=SEEDS[STUDIED], allow_missing=True),
-    log:
-        f"{LOGS}/train/{{environment}}/{{algorithm}}/N{{sample_size}}.log",
-    benchmark:
-        f"{BENCHMARKS}/train/{{environment}}/{{algorithm}}/N{{sample_size}}.tsv"
-    threads: 1
-    params:
-        settings=lambda wildcards: flags(
-            vars(STUDY[wildcards.environment, wildcards.algorithm, int(wildcards.sample_size)]),
-            omit=["seed"],
-        ),
-        seeds=SEEDS[STUDIED],
-        stem=lambda wildcards, output: of_each_seed(output),
-        checkpoints=f"{RESULTS}/checkpoints",
-        tensorboard=f"{RESULTS}/tensorboard",
-    shell:
-        "metarl train {params.settings} --seeds {params.seeds} --threads {threads}"
-        " --output {params.stem}.parquet --policy {params.stem}.npz"
-        " --checkpoints {params.checkpoints}"
-        " --tensorboard {params.tensorboard}/{wildcards.environment}/{wildcards.algorithm}/N{wildcards.sample_size}/seed_{{seed}}"
-        " > {log} 2>&1"
+            " --checkpoints {params.checkpoints} --tensorboard {params.tensorboard} > {log} 2>&1"
