@@ -6,7 +6,6 @@ anything is measured; claims.json carries their hash. A claim stands in the modu
 beside what it measures.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from metarl.claims import convergence, exact, page, published, sampled, training
 from metarl.claims.criteria import read_criteria
 from metarl.claims.model import Claim, Evidence
-from metarl.errors import InputError, RunError
+from metarl.errors import RunError
 from metarl.results import columns, tables
 from metarl.storage import write_text
 
@@ -102,14 +101,8 @@ def check_claims(criteria: Mapping[str, float], files: Files, output: Path) -> N
       RunError: a verdict differs, a claim is new or gone, or the criteria are others.
     """
     path = Path(output) / "claims.json"
-    try:
-        kept = json.loads(path.read_text())
-        verdicts = {claim["id"]: claim["verdict"] for claim in kept["claims"]}
-        digest = kept["criteria_sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is no claims.json; give the folder that metarl claims wrote"
-        ) from error
+    kept = page.read_json(path)
+    verdicts = {claim["id"]: claim["verdict"] for claim in kept["claims"]}
     claims, evidence = judge_claims(criteria, files)
     now = {claim.id: claim.verdict for claim in claims}
     changes = [
@@ -117,7 +110,7 @@ def check_claims(criteria: Mapping[str, float], files: Files, output: Path) -> N
         for name in dict.fromkeys([*verdicts, *now])
         if verdicts.get(name) != now.get(name)
     ]
-    if digest != page.hash_criteria(evidence.criteria):
+    if kept["criteria_sha256"] != page.hash_criteria(evidence.criteria):
         changes.append("the criteria were changed")
     if changes:
         raise RunError(f"not as in {path}: {'; '.join(changes)}")

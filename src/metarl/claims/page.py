@@ -5,14 +5,34 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from metarl.claims.criteria import Criteria
 from metarl.claims.model import Claim, Evidence, Measurement
+from metarl.errors import InputError
 
 
 def hash_criteria(criteria: Criteria) -> str:
     """SHA-256 of the criteria as JSON with sorted keys: shows whether one of them was moved."""
     return hashlib.sha256(json.dumps(asdict(criteria), sort_keys=True).encode()).hexdigest()
+
+
+def read_json(path: Path) -> dict:
+    """The content of a claims.json.
+
+    Raises:
+      InputError: there is no such file, or it lacks the digest of its criteria or a claim's id,
+        level or verdict.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+        keys = ("id", "level", "verdict")
+        _ = content["criteria_sha256"], [claim[key] for claim in content["claims"] for key in keys]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is no claims.json ({error}); give one that metarl claims wrote"
+        ) from None
+    return content
 
 
 def to_json(claims: Sequence[Claim], criteria: Criteria) -> str:

@@ -1,11 +1,10 @@
 """Whether other random streams give the same verdicts: claims.json files of several base seeds."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from metarl.claims.model import UNDECIDED
-from metarl.claims.page import table
+from metarl.claims.page import read_json, table
 from metarl.errors import InputError
 from metarl.storage import require_writable, write_text
 
@@ -25,7 +24,7 @@ def stability(claims: Sequence[Path], output: Path) -> None:
     require_writable(output, inputs=claims)
     if len(claims) < 2:
         raise InputError(f"{len(claims)} claims.json given; give two or more, of other base seeds")
-    contents = [_read(path) for path in claims]
+    contents = [read_json(path) for path in claims]
     if len({content["criteria_sha256"] for content in contents}) > 1:
         raise InputError("the files' criteria differ; judge all by the same")
     verdicts = [{c["id"]: c["verdict"] for c in content["claims"]} for content in contents]
@@ -56,15 +55,3 @@ def agreement(verdicts: Sequence[str]) -> str:
     if len(set(verdicts)) == 1:
         return SAME
     return FLIPS if len(set(verdicts) - {UNDECIDED}) > 1 else "at times undecided"
-
-
-def _read(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text())
-        keys = ("id", "level", "verdict")
-        _ = content["criteria_sha256"], [claim[key] for claim in content["claims"] for key in keys]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is no claims.json ({error}); give one that metarl claims wrote"
-        ) from None
-    return content
