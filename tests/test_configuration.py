@@ -325,6 +325,27 @@ def changed(*changes: tuple[tuple, object]) -> dict:
             "audit.mujoco.algorithm: got 'dice'; allowed: lsf, unbiased, maml_trpo",
         ),
         ([(("audit", "mujoco", "seed"), 1)], "audit.mujoco.seed: got 1; allowed: 0"),
+        (
+            [(("audit", "mujoco", "bias", "estimators"), ["promp"])],
+            "audit.mujoco.bias.estimators: got 'promp'; allowed: fomaml, ",
+        ),
+        (
+            [(("audit", "mujoco", "bias", "sample_sizes"), [3, 4])],
+            "audit.mujoco.bias.sample_sizes: got 4, which the rates of PointGoal have too",
+        ),
+        (
+            [((*POINT, "audit"), {"sample_sizes": [2, 3]})],
+            "audit.mujoco.bias.sample_sizes: got 3, which the rates of PointGoal have too",
+        ),
+        ([((*POINT, "audit"), {"steps": 3})], "environments.PointGoal.audit: unknown key steps"),
+        (
+            [(("audit", "mujoco", "rates", "estimators"), ["lsf", "leave_one_out"])],
+            "audit.mujoco.rates: leave_one_out needs left_out of at least 1; got 0",
+        ),
+        (
+            [(("audit", "mujoco", "pilot"), 5)],
+            "audit.mujoco.rates: pilot is 5; give 0, or an integer from 3 to replicates, 4",
+        ),
         # what has to go together
         (
             [(("sample_size_study", "trajectories"), [9])],

@@ -21,11 +21,17 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from metarl import figures
+from metarl.audit.settings import MujocoSettings
 from metarl.errors import InputError
 from metarl.settings import TrainingSettings
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 CHAIN = "chain"  # the problem whose exact audit the figure estimator_matrix shows
+NO_SETTINGS = ("seeds", "audit")  # of an environment, but not of a run
+SIMULATED = (
+    "rates",
+    "bias",
+)  # parts of the audit in simulation, with N and replicates of their own
 PUBLISHED_ALGORITHM = {"estimator": "maml", "algorithm": "maml_trpo"}
 DEFAULTS = {  # of the settings that a configuration states; the others are a run's identity
     field.name: field.default
@@ -79,7 +85,7 @@ def training_runs(config: Mapping) -> dict[tuple[str, str], TrainingSettings]:
             config,
             {
                 f"environments.{environment}": {
-                    key: value for key, value in settings.items() if key != "seeds"
+                    key: value for key, value in settings.items() if key not in NO_SETTINGS
                 },
                 f"algorithms.{algorithm}": row.get("settings", {}),
             },
@@ -116,6 +122,14 @@ def study_runs(config: Mapping) -> dict[tuple[str, str, int], TrainingSettings]:
                 run, trajectories=sample_size, iterations=budget // sample_size
             )
     return studied
+
+
+def simulated_audit(config: Mapping, environment: str, part: str) -> dict:
+    """The flags of `metarl audit mujoco` for one of SIMULATED; the environment's N are of rates."""
+    mujoco, place = config["audit"]["mujoco"], config["environments"][environment].get("audit", {})
+    shared = {key: mujoco[key] for key in ("tasks", "pilot", "precision")}
+    own = {key: value for key, value in place.items() if part == "rates" or key != "sample_sizes"}
+    return shared | mujoco[part] | own
 
 
 def published_runs(config: Mapping) -> dict[str, TrainingSettings]:
@@ -249,6 +263,7 @@ def _check(config: Mapping) -> None:
     _check_names(config)
     study_runs(config)
     _check_audits(config)
+    _check_simulated(config)
     _check_published(config)
     _check_claims(config)
 
@@ -269,7 +284,13 @@ def _check_estimators(config: Mapping) -> None:
         f"algorithms.{name}.estimator": [row["estimator"]]
         for name, row in config["algorithms"].items()
     }
-    named |= {f"audit.{level}.estimators": audits[level]["estimators"] for level in audits}
+    named |= {
+        f"audit.{place}.estimators": audit["estimators"]
+        for place, audit in (
+            *((level, audits[level]) for level in ("exact", "monte_carlo")),
+            *((f"mujoco.{part}", audits["mujoco"][part]) for part in SIMULATED),
+        )
+    }
     named["convergence.estimators"] = config["convergence"]["estimators"]
     for key, estimators in named.items():
         for name in estimators:
@@ -320,6 +341,24 @@ def _check_audits(config: Mapping) -> None:
             f"audit.mujoco.algorithm: got {mujoco['algorithm']!r}, which no environment trains "
             "with inner_steps 1, what the audit in simulation is of; give it one that does"
         )
+
+
+def _check_simulated(config: Mapping) -> None:
+    """The audits in simulation can run, and their tables stand side by side."""
+    for environment in config["environments"]:
+        both = {}
+        for part in SIMULATED:
+            flags = simulated_audit(config, environment, part)
+            try:
+                MujocoSettings(policy=Path("policy.npz"), **flags)
+            except InputError as error:
+                raise InputError(f"audit.mujoco.{part}: {error}") from None
+            both[part] = set(flags["sample_sizes"])
+        if common := sorted(set.intersection(*both.values())):
+            raise InputError(
+                f"audit.mujoco.bias.sample_sizes: got {_join(common)}, which the rates of"
+                f" {environment} have too; allowed: others, a table has each N once"
+            )
 
 
 def _check_published(config: Mapping) -> None:

@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
+from metarl.errors import InputError
 from metarl.objectives import clipped_gradient
 from metarl.policies import Policy, log_prob
 from metarl.settings import Averaging
@@ -151,11 +152,11 @@ class Resimulated(NamedTuple):
     Attributes:
       sampled: answers everything else.
       simulated: V_hat(theta') - V_hat(theta' - share) for the shares that will be asked for, as
-        weighed: [N, K].
+        weighed: [N, K]. None: not simulated, and must not be asked for.
     """
 
     sampled: Sampled
-    simulated: tf.Tensor
+    simulated: tf.Tensor | None
 
     def value(self) -> tf.Tensor:
         return self.sampled.value()
@@ -164,6 +165,16 @@ class Resimulated(NamedTuple):
         return self.sampled.gradient(loss)
 
     def differences(self, shares: tf.Tensor) -> tf.Tensor:
+        """Those simulated.
+
+        Raises:
+          InputError: none was.
+        """
+        if self.simulated is None:
+            raise InputError(
+                "left_out is 0, and an estimator such as leave_one_out asks for values without a"
+                " trajectory; leave at least 1 out, or audit others"
+            )
         self.simulated.shape.assert_is_compatible_with(shares.shape[:-1])
         return self.simulated
 

@@ -93,7 +93,7 @@ def test_a_replicate_by_hand(policy, point_size):
     given = settings(policy(size=point_size), left_out=5)  # more than there are: all
     point = point_of(given)
     audit = Audit(given, {name: auditable(name) for name in names}, point, threads=1)
-    gradients = audit.gradients(3)
+    gradients = audit.gradients(3, given.replicates)
     before = np.repeat(point.parameters[None], 4, axis=0)
     index = np.array([0, 1, 0, 1])
     inner, advantage = point.training.inner, AdvantageSettings(point.training.discount, 1.0)
@@ -269,7 +269,9 @@ def test_the_reference_is_unbiased(policy, point_size, monkeypatch):
         after = audit.adapt(before, batch_at(inner, before, point.baseline, "inner", number))
         return audit.value(after, batch_at(outer, after, point.outer_baseline, "outer", number))
 
-    estimates = {name: x.mean(axis=0) for name, x in audit.gradients(size).items()}
+    estimates = {
+        name: x.mean(axis=0) for name, x in audit.gradients(size, given.replicates).items()
+    }
     first = {name: x[: 4 * chunk].mean(axis=0) for name, x in estimates.items()}
     direction = first["leave_one_out"] - first["maml"]
     direction /= np.linalg.norm(direction)
@@ -287,6 +289,49 @@ def test_the_reference_is_unbiased(policy, point_size, monkeypatch):
     truth = slopes.mean()
     assert rest["leave_one_out"].mean() == pytest.approx(truth, abs=error)
     assert 2 * error < abs(rest["maml"].mean() - truth) / 2
+
+
+def test_without_trajectories_left_out_variances_are_the_same(policy, point_size, tmp_path):
+    """Rates need no reference, and the samples are those of an audit that has one."""
+    path, tables = policy(size=point_size), {}
+    for count in (0, 1):
+        output = tmp_path / f"{count}.parquet"
+        given = settings(path, estimators=("lsf", "maml"), left_out=count)
+        audit(given, tmp_path / "c", output)
+        tables[count] = pd.read_parquet(output)
+    variances = ["inner_variance", "outer_variance", "inner_variance_low", "difference_to_lsf"]
+    pd.testing.assert_frame_equal(tables[0][variances], tables[1][variances])
+    assert tables[0][["squared_bias", "gradient_norm", "cosine"]].isna().all(axis=None)
+    controls = ("metarl.audit.controls:doubled",)  # which ask for values without a trajectory
+    with pytest.raises(InputError, match="left_out is 0, and an estimator such as leave_one_out"):
+        audit(settings(path, estimators=controls, left_out=0), tmp_path / "c", tmp_path / "none")
+
+
+def test_a_pilot_decides_how_many(policy, point_size, tmp_path, monkeypatch):
+    """The numbers are those of an audit with as many, whose samples are not the pilot's."""
+    path = policy(size=point_size)
+    monkeypatch.setattr(mujoco.sampled, "allotted", lambda pilot, *given: 3 + len(pilot))
+    for name, changes in (("pilot", {"pilot": 4, "replicates": 50}), ("plain", {"replicates": 6})):
+        given = settings(path, estimators=("lsf", "maml"), **changes)
+        audit(given, tmp_path / "c", tmp_path / name)
+    assert (tmp_path / "pilot").read_bytes() == (tmp_path / "plain").read_bytes()
+    assert set(pd.read_parquet(tmp_path / "pilot")["replicates"]) == {6}
+
+
+def test_a_place_has_its_own_horizon_and_learning_rate(policy, point_size, tmp_path):
+    """As if the run had had them, and the table says so."""
+    own, other = tmp_path / "own", tmp_path / "other"
+    audit(
+        settings(policy(size=point_size), horizon=6, inner_learning_rate=0.1), tmp_path / "c", own
+    )
+    path, training = tmp_path / "policy.npz", load_policy(tmp_path / "policy.npz")
+    changed = dataclasses.asdict(training[1]) | {"horizon": 6, "inner_learning_rate": 0.1}
+    write_bytes(pack_arrays({"parameters": training[0]}, changed), path)
+    audit(settings(path), tmp_path / "c", other)
+    tables = [pd.read_parquet(path) for path in (own, other)]
+    assert set(tables[0].pop("problem")) == {"PointGoal, trained policy, 6 steps"}
+    assert set(tables[1].pop("problem")) == {"PointGoal, trained policy"}
+    pd.testing.assert_frame_equal(*tables)
 
 
 def test_points_and_pilot(policy, point_size):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from metarl.audit import sampled
-from metarl.audit.sampled import measures, product_of_means, summarize
+from metarl.audit.sampled import allotted, measures, product_of_means, summarize
 from metarl.results import columns
 from metarl.results.statistics import percentile_interval, resampled_counts
 
@@ -259,3 +259,45 @@ def test_less_confidence_gives_shorter_intervals(draw):
         assert narrow[name] == wide[name]
         assert wide[f"{name}_low"] < narrow[f"{name}_low"] < narrow[f"{name}_high"]
         assert narrow[f"{name}_high"] < wide[f"{name}_high"]
+
+
+def test_without_a_reference_variances_are_the_same(draw):
+    gradients = dict(
+        zip(("lsf", "leave_one_out"), draw.normal(1.0, 0.1, (2, 2, 5, 3)), strict=True)
+    )
+    whole = summarize(gradients, np.random.default_rng(1), 0.95)["lsf"]
+    alone = summarize({"lsf": gradients["lsf"]}, np.random.default_rng(1), 0.95)["lsf"]
+    against = {name for name in alone if np.isnan(alone[name])} - {
+        name for name in whole if np.isnan(whole[name])
+    }
+    ends = ("", "_low", "_high")
+    measured = ("squared_bias", "relative_bias", "cosine")
+    assert against == {"gradient_norm", *(f"{m}{end}" for m in measured for end in ends)}
+    for name in alone.keys() - against:
+        np.testing.assert_equal(alone[name], whole[name])
+
+
+def pilot_row(inner=(1.0, 0.804, 1.196), bias=(np.nan,) * 3) -> dict[str, float]:
+    """Standard errors of 0.1, at 0.95: an interval is 3.92 of them."""
+    ends = ("", "_low", "_high")
+    row = {f"inner_variance{end}": x for end, x in zip(ends, inner, strict=True)}
+    return row | {f"squared_bias{end}": x for end, x in zip(ends, bias, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("pilot", "expected"),
+    [
+        ({"lsf": pilot_row()}, 40),  # 0.1 of it to 0.05: four times the 10 of the pilot
+        ({"lsf": pilot_row((1.0, 0.98, 1.02))}, 10),  # no fewer than those
+        ({"lsf": pilot_row(), "dice": pilot_row((0.5, 0.304, 0.696))}, 160),  # the worst counts
+        ({"lsf": pilot_row(), "maml": pilot_row(bias=(0.25, 0.054, 0.446))}, 640),
+        ({"lsf": pilot_row(bias=(0.01, -0.5, 0.5))}, 40),  # whose bias is not to be seen
+        ({"lsf": pilot_row(), "leave_one_out": pilot_row((0.1, -1.0, 1.0))}, 40),
+        ({"lsf": pilot_row(), "metarl.audit.controls:doubled": pilot_row((0.1, -1.0, 1.0))}, 40),
+        ({"lsf": pilot_row((0.05, -0.146, 0.246))}, 1000),  # the budget
+        ({"lsf": pilot_row((-0.1, -0.296, 0.096))}, 1000),  # nothing to be seen
+    ],
+)
+def test_replicates_that_a_pilot_allots(pilot, expected):
+    number = allotted(pilot, 10, 1000, precision=0.05, confidence=0.95)
+    assert number == pytest.approx(expected, abs=1.0)  # of which it is the next integer

@@ -50,7 +50,25 @@ INVALID = [
     (MonteCarloSettings, "instances", (-1,), "instance is -1; give an integer >= 0"),
     (MujocoSettings, "point", "middle", "point is 'middle'; choose one of initial, trained"),
     (MujocoSettings, "tasks", 0, "tasks is 0; give an integer >= 1"),
-    (MujocoSettings, "left_out", 0, "left_out is 0; give an integer >= 1"),
+    (MujocoSettings, "left_out", -1, "left_out is -1; give an integer >= 0"),
+    (MujocoSettings, "horizon", 0, "horizon is 0; give an integer >= 1"),
+    *(
+        (
+            MujocoSettings,
+            "inner_learning_rate",
+            value,
+            f"inner_learning_rate is {value}; give a pos",
+        )
+        for value in (0.0, math.inf, math.nan)
+    ),
+    *(
+        (MujocoSettings, "pilot", value, f"pilot is {value}; give 0, or an integer from 3 to repl")
+        for value in (-1, 2, 1000000)
+    ),
+    *(
+        (MujocoSettings, "precision", value, f"precision is {value}; give a positive number")
+        for value in (0.0, -1.0, math.nan, math.inf)
+    ),
     (ConvergenceSettings, "step_sizes", (), "no step size given"),
     (ConvergenceSettings, "step_sizes", (0.5, 0.5), "given twice among 0.5 0.5"),
     *(
@@ -75,6 +93,13 @@ def test_an_invalid_value_is_named_in_one_line(kind, name, value, message):
         kind(**VALID[kind] | {name: value})
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_leave_one_out_without_trajectories_left_out():
+    with pytest.raises(InputError, match="leave_one_out needs left_out of at least 1; got 0"):
+        MujocoSettings(
+            **VALID[MujocoSettings] | {"left_out": 0, "estimators": ("lsf", "leave_one_out")}
+        )
 
 
 @pytest.mark.parametrize("kind", VALID)

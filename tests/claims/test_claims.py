@@ -162,7 +162,9 @@ def sampled_frame(sizes=(4, 8, 16, 32), **changed):
                         "gradient_norm": 2.0,
                     }
                 )
-    frame = pd.DataFrame(rows).assign(confidence=CRITERIA_VALUES["confidence"], replicates=100)
+    frame = pd.DataFrame(rows).assign(
+        confidence=CRITERIA_VALUES["confidence"], replicates=100, outer_sample_size=20
+    )
     deviation = frame["relative_standard_deviation"]
     return frame.assign(
         relative_standard_deviation_low=0.9 * deviation,
@@ -326,15 +328,26 @@ def test_a_control_that_the_exact_audit_misses(judge):
     assert only_measurement(claim, place="bandit", subject="doubled")["outcome"] == "fails"
 
 
-def test_a_masked_reference_is_reported_and_not_judged(judge):
+def test_rates_and_bias_of_their_own_sample_sizes(judge):
+    """In simulation slopes are over the N with the larger outer batch, bias is where a reference
+    is."""
     sampled = sampled_frame()
-    masked = sampled["level"] == "mujoco"
-    columns = ["squared_bias", "squared_bias_low", "squared_bias_high", "gradient_norm"]
-    sampled.loc[masked, columns] = np.nan
-    claim = judge(sampled=sampled)["controls"]
-    assert claim["verdict"] == "reproduced"
-    doubled = only_measurement(claim, place="PointGoal, initial policy", subject="doubled")
-    assert doubled["outcome"] == "reported" and "cannot be trusted" in doubled["note"]
+    simulated = sampled["level"] == "mujoco"
+    rates = simulated & (sampled["sample_size"] > 4)
+    bias = simulated & ~rates
+    against = ["squared_bias", "relative_bias"]
+    ends = ["", "_low", "_high"]
+    sampled.loc[rates, [*(f"{a}{end}" for a in against for end in ends), "gradient_norm"]] = np.nan
+    sampled.loc[bias, "outer_sample_size"] = 10
+    sampled.loc[bias, "inner_variance"] *= 100.0  # of another N than those of the rates
+    claims = judge(sampled=sampled)
+    for name in ("1-mujoco", "2-mujoco", "3-mujoco", "floor-mujoco", "controls"):
+        assert claims[name]["verdict"] == "reproduced"
+    assert "N = 8 to 32" in claims["2-mujoco"]["measurements"][0]["note"]
+    floor = only_measurement(
+        claims["floor-mujoco"], place="PointGoal, initial policy", subject="maml"
+    )
+    assert floor["note"] == "N = 4"
 
 
 def test_the_ratio_of_deviations(judge):

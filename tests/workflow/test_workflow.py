@@ -137,9 +137,9 @@ def finished(tmp_path_factory) -> Path:
             dict.fromkeys(("PointGoal", "HalfCheetahDir", "ReacherGoal"), 6),
             4,
             6,
-            (1, 3, 2),
+            (1, 6, 2),
         ),
-        ("smoke", {"PointGoal": 3, "HalfCheetahDir": 3}, 2, 3, (1, 2, 1)),
+        ("smoke", {"PointGoal": 3, "HalfCheetahDir": 3}, 2, 3, (1, 4, 1)),
         ("paper", dict.fromkeys(PAPER, 10), 8, 6, (1, 12, 2)),
     ],
 )
@@ -280,15 +280,15 @@ def test_a_second_call_does_nothing(finished):
             "audit/monte_carlo.py",
             {"audit_monte_carlo": 1, "draw_sampled_audit": 1, "judge_claims": 1, **PAGE},
         ),
-        ("audit/mujoco.py", {"audit_mujoco": 2, **SIMULATED, "judge_claims": 1}),
+        ("audit/mujoco.py", {"audit_mujoco": 4, **SIMULATED, "judge_claims": 1}),
         ("evaluation.py", {"evaluate": 6, "draw_adaptation": 1, "judge_claims": 1, **PAGE}),
         (
             "environments/point_goal.py",
-            {"train_PointGoal": 3, "train_study": 2, "evaluate": 3, "audit_mujoco": 1, **RETURNS},
+            {"train_PointGoal": 3, "train_study": 2, "evaluate": 3, "audit_mujoco": 2, **RETURNS},
         ),
         (
             "training/train.py",
-            {**TRAINED, "train_study": 2, "evaluate": 6, "audit_mujoco": 2, **RETURNS},
+            {**TRAINED, "train_study": 2, "evaluate": 6, "audit_mujoco": 4, **RETURNS},
         ),
     ],
 )
@@ -315,7 +315,7 @@ def test_a_new_seed_asks_for_training_alone(finished):
         **TRAINED,
         "train_study": 2,
         "evaluate": 6,
-        "audit_mujoco": 2,  # of a policy that the job of the new seed writes again, the same
+        "audit_mujoco": 4,  # of a policy that the job of the new seed writes again, the same
         **RETURNS,
     }
 
@@ -344,7 +344,7 @@ def test_the_smoke_scale_from_end_to_end(tmp_path):
     assert len(list(results.glob("train/*/*/N2/seed_0.parquet"))) == 2
     assert len(list(results.glob("evaluate/*/*.parquet"))) == 6
     assert len(list(results.glob("audit/exact_*.parquet"))) == 3
-    assert len(list(results.glob("audit/mujoco_*.parquet"))) == 2
+    assert len(list(results.glob("audit/mujoco_*.parquet"))) == 4
     assert len(list(results.glob("audit/monte_carlo.parquet"))) == 1
     assert len(list(results.glob("convergence/*.parquet"))) == 1
     assert all(path.stat().st_size for path in results.rglob("*.parquet"))

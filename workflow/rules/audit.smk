@@ -54,21 +54,23 @@ rule audit_monte_carlo:
         " --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
 
 
-# The same with simulated batches, at the first and the last policy of a training run.
+# The same with simulated batches, at the first or the last policy of a training run: rates of the
+# variance, and the bias, against a reference that simulates more.
 rule audit_mujoco:
     input:
         lambda wildcards: sources("metarl.audit.mujoco", environment_module(wildcards.environment)),
         policy=f"{RESULTS}/train/{{environment}}/{MUJOCO['algorithm']}/seed_{AUDITED_SEED}.npz",
     output:
-        f"{RESULTS}/audit/mujoco_{{environment}}_{{point}}.parquet",
+        f"{RESULTS}/audit/mujoco_{{environment}}_{{point}}_{{part}}.parquet",
     log:
-        f"{LOGS}/audit/mujoco_{{environment}}_{{point}}.log",
+        f"{LOGS}/audit/mujoco_{{environment}}_{{point}}_{{part}}.log",
     benchmark:
-        f"{BENCHMARKS}/audit/mujoco_{{environment}}_{{point}}.tsv"
+        f"{BENCHMARKS}/audit/mujoco_{{environment}}_{{point}}_{{part}}.tsv"
     threads: 1
     params:
-        settings=flags(
-            MUJOCO | {"confidence": CONFIDENCE, "seed": BASE_SEED}, omit=["algorithm", "points"]
+        settings=lambda wildcards: flags(
+            configuration.simulated_audit(config, wildcards.environment, wildcards.part)
+            | {"confidence": CONFIDENCE, "seed": BASE_SEED}
         ),
         checkpoints=f"{RESULTS}/checkpoints",
     shell:

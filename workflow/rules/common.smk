@@ -69,7 +69,13 @@ AUDIT_TABLES = tables("audit", "exact_{problem}", problem=EXACT_JOBS)
 LIMIT_TABLE = f"{RESULTS}/audit/limit.parquet"
 JUDGED_TABLES = tables("audit", "exact_{problem}", problem=JUDGED)
 MONTE_CARLO_TABLES = [f"{RESULTS}/audit/monte_carlo.parquet"]
-MUJOCO_TABLES = tables("audit", "mujoco_{e}_{point}", e=ONE_STEP, point=MUJOCO["points"])
+MUJOCO_TABLES = tables(
+    "audit",
+    "mujoco_{e}_{point}_{part}",
+    e=ONE_STEP,
+    point=MUJOCO["points"],
+    part=configuration.SIMULATED,
+)
 SAMPLED_TABLES = MONTE_CARLO_TABLES + MUJOCO_TABLES
 CONVERGENCE_TABLES = tables("convergence", "{problem}", problem=CONVERGENCE["problems"])
 TRAINING_TABLES = [
@@ -119,6 +125,7 @@ wildcard_constraints:
     sample_size=r"\d+",
     seed=r"\d+",
     point="initial|trained",
+    part="|".join(configuration.SIMULATED),
 
 
 def rule_name(environment):

@@ -15,7 +15,11 @@ is unbiased whatever the physics does, over any horizon, and the common omega ke
 A random subset S of the N trajectories is left out in turn. The others have their linearization,
 c f_i . v, which the errors of S correct: on average over S that is all N simulated. S, like omega,
 is drawn for each outer batch anew: the outer variance holds what the subset adds, the inner one is
-that of all N.
+that of all N. Where none is left out there is no reference, and no bias: rates of the variance need
+none, and their N, outer batches and replicates are others than those that a bias takes.
+
+How many replicates a place takes, a pilot tells, whose samples are not used again: see
+`sampled.allotted`.
 
 Training fits the baseline and sigma on each batch, so that f_i depends on the other trajectories.
 Here both come from a pilot batch: f_i depends on X_i alone, as the reference needs it (where
@@ -202,7 +206,8 @@ class Audit:
 
     Args:
       settings: of the audit.
-      entries: the estimators, the reference and the linearized one among them.
+      entries: the estimators, the linearized one among them, and the reference if trajectories are
+        left out.
       point: where.
       threads: of the physics.
     """
@@ -230,7 +235,7 @@ class Audit:
         parameters: tf.Tensor,
         batch: Trajectories,
         outer: Trajectories,
-        differences: tf.Tensor,
+        differences: tf.Tensor | None,
         values: tf.Tensor,
     ) -> list[tf.Tensor]:
         """g_hat [K, P] of every estimator."""
@@ -265,18 +270,23 @@ class Audit:
         gradient = self._outer_values(batch, parameters).gradient(log_likelihood)
         return tf.einsum("nkp,kp->nk", shares, gradient)
 
-    def subset(self, sample_size: int, chunk: int, half: int) -> np.ndarray:
+    def subset(self, sample_size: int, *stream: str | int) -> np.ndarray:
         """S: the trajectories, of all replicates of a chunk, that one outer batch leaves out.
 
         One S for all of them does not tie them together: trajectories are exchangeable.
         """
-        draw = generator(self.settings.seed, "mujoco audit", sample_size, chunk, "left out", half)
+        draw = generator(self.settings.seed, "mujoco audit", sample_size, *stream)
         return draw.choice(sample_size, left_out(self.settings, sample_size), replace=False)
 
-    def gradients(self, sample_size: int) -> dict[str, np.ndarray]:
+    def gradients(self, sample_size: int, replicates: int, *streams: str) -> dict[str, np.ndarray]:
         """g_hat [2, R, P] of every estimator.
 
         The K axis holds CHUNK replicates of every task.
+
+        Args:
+          sample_size: N.
+          replicates: R.
+          *streams: name of the random streams, for samples other than those without one.
         """
         settings, point = self.settings, self.point
         copies = np.tile(np.arange(settings.tasks), CHUNK)
@@ -294,35 +304,57 @@ class Audit:
             rollout = collect(sampler, theta, tasks, settings.seed, sample_size, *stream)
             return float64_batch(point.policy, point.training, rollout, theta, baseline)
 
-        def outer_batch(chunk: int, half: int, theta: tf.Tensor) -> Trajectories:
-            return batch_of(outer_sampler, theta, outer_baseline, chunk, "outer", half)
+        def outer_batch(stream: tuple[str | int, ...], theta: tf.Tensor) -> Trajectories:
+            return batch_of(outer_sampler, theta, outer_baseline, *stream)
 
-        def outer_value(chunk: int, half: int, theta: tf.Tensor) -> tf.Tensor:
-            return self.value(theta, outer_batch(chunk, half, theta))
+        def differences_around(
+            stream: tuple[str | int, ...],
+            outer: Trajectories,
+            after: tf.Tensor,
+            shares: tf.Tensor,
+            subset: np.ndarray,
+        ) -> np.ndarray:
+            return left_out_differences(
+                lambda theta: self.value(theta, outer_batch(stream, theta)),
+                self.value(after, outer),
+                after,
+                shares,
+                self.slopes(after, outer, shares).numpy(),
+                subset,
+            )
 
         collected = {name: [] for name in self.entries}
-        for chunk in range(math.ceil(settings.replicates / CHUNK)):
-            batch = batch_of(inner_sampler, before, baseline, chunk, "inner")
-            after, shares = self.adapt(before, batch), self.shares(before, batch)
-            halves = []
+        for chunk in range(math.ceil(replicates / CHUNK)):
+            batch = batch_of(inner_sampler, before, baseline, *streams, chunk, "inner")
+            after, differences, halves = self.adapt(before, batch), None, []
+            shares = self.shares(before, batch) if settings.left_out else None
             for half in range(2):
-                outer = outer_batch(chunk, half, after)
-                differences = left_out_differences(
-                    partial(outer_value, chunk, half),
-                    self.value(after, outer),
-                    after,
-                    shares,
-                    self.slopes(after, outer, shares).numpy(),
-                    self.subset(sample_size, chunk, half),
-                )
+                stream = (*streams, chunk, "outer", half)
+                outer = outer_batch(stream, after)
+                if settings.left_out:
+                    subset = self.subset(sample_size, *streams, chunk, "left out", half)
+                    differences = differences_around(stream, outer, after, shares, subset)
                 halves.append(self.estimates(before, batch, outer, differences, values))
             for name, *pair in zip(self.entries, *halves, strict=True):
                 per_task = np.stack(pair).reshape(2, CHUNK, settings.tasks, -1)
                 collected[name].append(per_task.mean(axis=2))
         return {
-            name: np.concatenate(parts, axis=1)[:, : settings.replicates]
-            for name, parts in collected.items()
+            name: np.concatenate(parts, axis=1)[:, :replicates] for name, parts in collected.items()
         }
+
+    def replicates(self, sample_size: int) -> int:
+        """R at N = `sample_size`: as many as the pilot says, if there is one."""
+        settings = self.settings
+        if not settings.pilot:
+            return settings.replicates
+        summary = sampled.summarize(
+            self.gradients(sample_size, settings.pilot, "pilot"),
+            generator(settings.seed, "mujoco audit bootstrap", "pilot", sample_size),
+            settings.confidence,
+        )
+        return sampled.allotted(
+            summary, settings.pilot, settings.replicates, settings.precision, settings.confidence
+        )
 
     def rows(self, problem: str, sample_size: int) -> list[dict]:
         """The rows of `columns.SAMPLED` at N = `sample_size`.
@@ -330,25 +362,25 @@ class Audit:
         Raises:
           RunError: an estimate is not finite.
         """
-        settings = self.settings
+        settings, replicates = self.settings, self.replicates(sample_size)
         keys = {
             "level": "mujoco",
             "problem": problem,
             "sample_size": sample_size,
-            "replicates": settings.replicates,
+            "replicates": replicates,
             "outer_sample_size": settings.outer_sample_size,
         }
         return sampled.rows(
             keys,
             settings.estimators,
-            self.gradients(sample_size),
+            self.gradients(sample_size, replicates),
             generator(settings.seed, "mujoco audit bootstrap", sample_size),
             confidence=settings.confidence,
         )
 
 
 def left_out(settings: MujocoSettings, sample_size: int) -> int:
-    """|S|, the rollouts at some theta'_{-i} for each outer batch."""
+    """|S|, the rollouts at some theta'_{-i} for each outer batch; 0: there is no reference."""
     return min(settings.left_out, sample_size)
 
 
@@ -387,7 +419,12 @@ def audit(
     trained, training = load_policy(settings.policy)
     steps = training.inner_steps
     require(steps == 1, "inner_steps", steps, "a policy trained with 1")
-    names = dict.fromkeys((sampled.REFERENCE, sampled.LINEARIZED, *settings.estimators))
+    changes = {"horizon": settings.horizon, "inner_learning_rate": settings.inner_learning_rate}
+    training = dataclasses.replace(
+        training, **{name: value for name, value in changes.items() if value is not None}
+    )
+    reference = [sampled.REFERENCE] if settings.left_out else []
+    names = dict.fromkeys((*reference, sampled.LINEARIZED, *settings.estimators))
     entries = {name: auditable(name) for name in names}
     described = {
         **dataclasses.asdict(settings),
@@ -398,6 +435,8 @@ def audit(
     checkpoint = checkpoints.keyed_path(checkpoint_folder, described, modules, settings.estimators)
     run = Audit(settings, entries, audited_point(settings, trained, training, threads), threads)
     problem = f"{training.environment}, {settings.point} policy"
+    if settings.horizon is not None:
+        problem += f", {settings.horizon} steps"
     units = [(problem, size) for size in sorted(settings.sample_sizes)]
     costs = [
         size + 2 * settings.outer_sample_size * (1 + left_out(settings, size)) for _, size in units

@@ -19,16 +19,19 @@ replicates alone, so that its center is the estimate; where the mean is 0, inter
 are up to 3^(1/2) times too wide.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from scipy import stats
 
 from metarl import checkpoints
+from metarl.audit.settings import BIASED
 from metarl.errors import RunError
 from metarl.progress import Progress
-from metarl.results import columns
+from metarl.results import columns, tables
 from metarl.results.statistics import percentile_interval, resampled_counts
 from metarl.results.writer import write_table
 
@@ -95,13 +98,14 @@ def over(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def measures(
-    estimates: np.ndarray, reference: np.ndarray, counts: np.ndarray
+    estimates: np.ndarray, reference: np.ndarray | None, counts: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Every measure of one estimator in every draw of replicates.
 
     Args:
       estimates: g_hat [2, R, P], for two outer batches a replicate.
-      reference: the unbiased reference's, on the same samples.
+      reference: the unbiased reference's, on the same samples; None: there is none, what is
+        measured against it is nan.
       counts: [B, R], see `metarl.results.statistics.resampled_counts`.
 
     Returns:
@@ -111,23 +115,28 @@ def measures(
       relative_standard_deviation = variance^(1/2) / ||E g_hat||; cosine of E g_hat and E reference.
     """
     first, second = estimates
-    center, reference_center = estimates.mean(axis=0), reference.mean(axis=0)
-    difference = center - reference_center
+    center = estimates.mean(axis=0)
     inner = resampled_mean(np.sum(first * second, axis=1), counts)
     inner = inner - product_of_means(first, second, counts)
     outer = resampled_mean(np.sum((first - second) ** 2, axis=1) / 2, counts)
-    squared_bias = product_of_means(difference, difference, counts)
     norm = root(product_of_means(center, center, counts))
-    reference_norm = root(product_of_means(reference_center, reference_center, counts))
-    cross = product_of_means(center, reference_center, counts)
-    return {
-        "squared_bias": squared_bias,
-        "relative_bias": over(root(squared_bias), reference_norm),
+    names = [column.name for column in columns.MEASURES]
+    measured = dict.fromkeys(names, np.full_like(inner, np.nan)) | {
         "variance": inner + outer,
         "inner_variance": inner,
         "outer_variance": outer,
-        "practical_variance": np.full_like(inner, np.nan),
         "relative_standard_deviation": over(root(inner + outer), norm),
+    }
+    if reference is None:
+        return measured
+    reference_center = reference.mean(axis=0)
+    difference = center - reference_center
+    squared_bias = product_of_means(difference, difference, counts)
+    reference_norm = root(product_of_means(reference_center, reference_center, counts))
+    cross = product_of_means(center, reference_center, counts)
+    return measured | {
+        "squared_bias": squared_bias,
+        "relative_bias": over(root(squared_bias), reference_norm),
         "cosine": over(cross, norm * reference_norm),
     }
 
@@ -148,8 +157,8 @@ def summarize(
     """The statistics of every estimator at one N.
 
     Args:
-      gradients: g_hat [2, R, P] of every estimator, float64, R >= 3; REFERENCE and LINEARIZED are
-        among them.
+      gradients: g_hat [2, R, P] of every estimator, float64, R >= 3; LINEARIZED is among them. So
+        is REFERENCE, or nothing is measured against it: nan.
       generator: draws the replicates of the intervals, the same for all estimators.
       confidence: of the intervals.
       practical: g_hat [R', P] with one outer batch of N trajectories, of the estimators where it is
@@ -160,10 +169,11 @@ def summarize(
       gradient_norm, that of the reference; difference_to_lsf, see `relative_difference`. Bias and
       cosine of the reference itself are nan: they are not measured.
     """
-    reference = gradients[REFERENCE]
-    counts = replicate_counts(generator, reference.shape[1])
-    center = reference.mean(axis=0)
-    norm = float(root(product_of_means(center, center, counts[:1]))[0])
+    reference, norm = gradients.get(REFERENCE), math.nan
+    counts = replicate_counts(generator, gradients[LINEARIZED].shape[1])
+    if reference is not None:
+        center = reference.mean(axis=0)
+        norm = float(root(product_of_means(center, center, counts[:1]))[0])
     if practical is not None:
         fewer = replicate_counts(generator, len(practical[REFERENCE]))
     summary = {}
@@ -179,6 +189,41 @@ def summarize(
         difference = relative_difference(estimates, gradients[LINEARIZED])
         summary[name] = row | {"gradient_norm": norm, "difference_to_lsf": difference}
     return summary
+
+
+def allotted(
+    pilot: Mapping[str, Mapping[str, float]],
+    replicates: int,
+    most: int,
+    precision: float,
+    confidence: float,
+) -> int:
+    """R, as many replicates as bring standard errors to a share of what is measured.
+
+    Of each estimator's inner variance, but for errors planted on purpose, and of the squared bias
+    of BIASED, where there is a reference. An error is half the pilot's interval, by the quantile,
+    and falls with the root of R; where the pilot's value is not positive, it takes the most.
+
+    Args:
+      pilot: what `summarize` tells of it.
+      replicates: its R.
+      most: what the budget allows.
+      precision: the share.
+      confidence: of the pilot's intervals.
+    """
+    quantile = float(stats.norm.ppf((1 + confidence) / 2))
+    needed = float(replicates)
+    for name, row in pilot.items():
+        if name == REFERENCE or name.startswith(tables.CONTROLS):
+            continue
+        for measure in ("inner_variance", *(["squared_bias"] if name in BIASED else [])):
+            value, low, high = (row[f"{measure}{end}"] for end in ("", "_low", "_high"))
+            if math.isnan(value):  # there is no reference
+                continue
+            error = (high - low) / (2 * quantile)
+            share = error / value if value > 0 else math.inf
+            needed = max(needed, replicates * (share / precision) ** 2)
+    return math.ceil(min(needed, most))
 
 
 def rows(

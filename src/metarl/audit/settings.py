@@ -14,6 +14,7 @@ from metarl.settings import require, require_list, require_seed
 POINTS = ("initial", "trained")
 MINIMUM_REPLICATES = 3
 MINIMUM_SEEDS = 3
+BIASED = ("maml", "lvc")  # whose bias, which the paper's practical algorithms keep, is measured
 
 
 def require_confidence(confidence: float) -> None:
@@ -139,22 +140,42 @@ class MujocoSettings(SampledSettings):
     """File (.npz) that `metarl train` wrote; it tells environment, horizon and inner loop."""
     point: str = "trained"
     """initial, the policy that the run started from, or trained, the one it ended with."""
+    horizon: int | None = None
+    """Steps of an episode, in place of the run's."""
+    inner_learning_rate: float | None = None
+    """eta, in place of the run's."""
     replicates: int = 32
+    """R, independent samples at each N; with a pilot, the most."""
+    pilot: int = 0
+    """Replicates of a pilot, not used again, that tells how many each N takes; 0: no pilot."""
+    precision: float = 0.15
+    """With a pilot: standard errors to reach, as a share of each estimator's inner variance and of
+    the squared biases of maml and lvc."""
     outer_sample_size: int = 20
     """Trajectories of each outer batch and task, the same for every N."""
     tasks: int = 2
     """Tasks whose mean gradient is audited, drawn like held-out ones."""
     left_out: int = 4
     """Trajectories left out and re-simulated for the reference, of each inner sample; all N where
-    there are fewer."""
+    there are fewer. 0: no reference, so variances alone."""
 
     def __post_init__(self):
         super().__post_init__()
         if self.point not in POINTS:
             raise InputError(f"point is {self.point!r}; choose one of {', '.join(POINTS)}")
-        for name in ("outer_sample_size", "tasks", "left_out"):
+        for name, least in (("outer_sample_size", 1), ("tasks", 1), ("left_out", 0)):
             value = getattr(self, name)
-            require(value >= 1, name, value, "an integer >= 1")
+            require(value >= least, name, value, f"an integer >= {least}")
+        if self.left_out == 0 and "leave_one_out" in self.estimators:
+            raise InputError("leave_one_out needs left_out of at least 1; got 0")
+        if self.horizon is not None:
+            require(self.horizon >= 1, "horizon", self.horizon, "an integer >= 1")
+        if (eta := self.inner_learning_rate) is not None:
+            require(0 < eta < math.inf, "inner_learning_rate", eta, "a positive number")
+        allowed = f"0, or an integer from {MINIMUM_REPLICATES} to replicates, {self.replicates}"
+        valid = self.pilot == 0 or MINIMUM_REPLICATES <= self.pilot <= self.replicates
+        require(valid, "pilot", self.pilot, allowed)
+        require(0 < self.precision < math.inf, "precision", self.precision, "a positive number")
 
 
 @dataclass(frozen=True, kw_only=True)
