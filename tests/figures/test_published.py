@@ -45,7 +45,7 @@ def test_torsos_are_a_line_a_task(paths_frame, write):
     figure = torso_positions.draw(write(paths_frame))
     panels = [axis for axis in figure.axes if axis.get_lines()]
     assert len(panels) == 2 * 4
-    one = panels[3].get_lines()  # HalfCheetahDir after three inner steps
+    one = panels[6].get_lines()  # HalfCheetahDir after three inner steps, of two columns
     assert len(one) == 2
     np.testing.assert_allclose(one[1].get_ydata(), 3.0 * np.array([0.25, 0.5, 0.75, 1.0]))
     assert one[0].get_color() != one[1].get_color()

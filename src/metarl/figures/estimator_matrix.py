@@ -2,10 +2,10 @@
 
 LSF weighs the score of step t with A_t' d_t' of every step t' of the trajectory. A cell (t, t') is
 dark where an estimator has that term; half dark where it has it with A_t in the place of A_t', the
-rewards before t left out, whose terms have mean 0; paler where it is discounted. Below: the
-relative difference to LSF on the same samples at the largest N (the mean over samples of ||g -
-g_lsf|| / ||g_lsf||) at each simulated policy, and the exact slopes of bias and variance on the
-chain. The table beside the figure (STEM.md) has the numbers.
+rewards before t left out, whose terms have mean 0; paler where it is discounted. In
+numbers: the exact slopes of bias and variance on the chain, and the relative difference to LSF on
+the same samples at the largest N (the mean over samples of ||g - g_lsf|| / ||g_lsf||) at each
+simulated policy. The table beside the figure (STEM.md) has the numbers.
 """
 
 from collections.abc import Sequence
@@ -33,6 +33,8 @@ KEEPS = {  # cells (t, t') of the weights, 1 as in LSF
     "emaml": (np.zeros((STEPS, STEPS)), "none; mean reward / (N T) for all t"),
 }
 PROBLEM = "chain"
+NAMES, CELL, LINE, COLUMN = 0.82, 0.42, 0.5, 0.37  # inches: the figure's columns and rows
+LETTER = 0.062  # inches, about, of a letter of a head
 
 
 def numbers(paths: Sequence[Path | str]) -> pd.DataFrame:
@@ -83,41 +85,45 @@ def draw(paths: Sequence[Path | str]) -> Figure:
       InputError: as `numbers`.
     """
     frame = numbers(paths)
-    names = list(frame["estimator"])
-    policies = [column for column in frame.columns if ", N = " in column]
-    heads = [
-        "bias slope",
-        "variance slope",
-        *(policy.replace(" policy", "") for policy in policies),
-    ]
+    places = [column for column in frame.columns if ", N = " in column]
+    heads = ["bias slope", "variance slope", *(place.replace(" policy", "") for place in places)]
+    looks = style.looks(frame["estimator"])
+    top = 0.1 + LETTER * max(map(len, heads))  # in inches from here on; heads stand upright
+    height = top + LINE * len(frame) + 0.45
+    centers = NAMES + CELL + 0.1 + COLUMN * (np.arange(len(heads)) + 0.5)
     with style.context():
-        height = 1.1 + 0.14 * len(heads)
-        figure = Figure(figsize=(style.DOUBLE_COLUMN, height))
+        figure = Figure(figsize=(style.SINGLE_COLUMN, height))
         figure.set_layout_engine("none")
-        cell = 0.62 / style.DOUBLE_COLUMN
-        bottom = (0.14 * len(heads) + 0.15) / height
-        for place, (_, row) in enumerate(frame.iterrows()):
+
+        def write(x: float, y: float, text: str, **how) -> None:
+            figure.text(x / style.SINGLE_COLUMN, 1.0 - y / height, text, **how)
+
+        for center, head in zip(centers, heads, strict=True):
+            write(center, top - 0.05, head, rotation=90, ha="center", va="bottom")
+        for number, (_, row) in enumerate(frame.iterrows()):
+            middle = top + LINE * (number + 0.5)
+            name = row["estimator"]
+            write(NAMES - 0.08, middle, name, ha="right", va="center", color=looks[name].colour)
             axis = figure.add_axes(
-                ((2.0 + 0.685 * place) / style.DOUBLE_COLUMN, bottom, cell, 0.62 / height)
+                (
+                    NAMES / style.SINGLE_COLUMN,
+                    1.0 - (middle + CELL / 2) / height,
+                    CELL / style.SINGLE_COLUMN,
+                    CELL / height,
+                )
             )
-            cells, _ = KEEPS[row["estimator"]]
-            axis.imshow(cells, cmap="Greys", vmin=0, vmax=1.3)
+            axis.imshow(KEEPS[name][0], cmap="Greys", vmin=0, vmax=1.3)
             axis.set_xticks([])
             axis.set_yticks([])
             axis.grid(False)
             axis.spines[:].set_visible(True)
-            axis.set_title(names[place], color=style.looks(names)[names[place]].colour)
-            values = [row["bias slope"], row["variance slope"], *(row[p] or "-" for p in policies)]
-            for line, (head, value) in enumerate(zip(heads, values, strict=True), start=1):
-                height_of_line = (bottom * height - 0.14 * line) / height
-                left, _, width, _ = axis.get_position().bounds
-                figure.text(left + width / 2, height_of_line, value, ha="center", va="center")
-                if place == 0:
-                    figure.text(left - 0.01, height_of_line, head, ha="right", va="center")
-        figure.text(
-            0.01,
-            bottom + 0.31 / height,
-            "rows: score of t\ncolumns: $A_{t'}\\,d_{t'}$",
-            va="center",
+            values = [row["bias slope"], row["variance slope"], *(row[p] or "-" for p in places)]
+            for center, value in zip(centers, values, strict=True):
+                write(center, middle, value, ha="center", va="center")
+        write(
+            NAMES,
+            height - 0.35,
+            "of a square, rows: score of t,\ncolumns: $A_{t'}\\,d_{t'}$",
+            va="top",
         )
     return figure

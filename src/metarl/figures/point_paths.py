@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from metarl.figures import style
 from metarl.results import columns, tables
 
+COLUMNS = 2
 TASKS = 8  # more would hide each other
 STAR = {
     "marker": "*",
@@ -35,12 +36,14 @@ def draw(paths: Sequence[Path | str]) -> Figure:
     steps = sorted(rows["inner_step"].unique())
     colours = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, TASKS))
     with style.context():
-        figure = Figure(figsize=(style.DOUBLE_COLUMN, 2.2))
-        axes = figure.subplots(1, len(steps), sharex=True, sharey=True, squeeze=False)[0]
-        for axis, step in zip(axes, steps, strict=True):
+        lines = -(-len(steps) // COLUMNS)
+        figure = Figure(figsize=(style.SINGLE_COLUMN, 1.75 * lines + 0.2))
+        axes = figure.subplots(lines, COLUMNS, sharex=True, sharey=True, squeeze=False)
+        for axis in axes.ravel()[len(steps) :]:
+            axis.remove()
+        for axis, step in zip(axes.ravel(), steps, strict=False):
             axis.set_title(style.after_inner_steps(step))
             axis.set_aspect("equal")
-            axis.set_xlabel("x")
             panel = rows[rows["inner_step"] == step]
             for (task, _), path in panel.groupby(["task", "trajectory"]):
                 x, y = np.vstack([[0.0, 0.0], path.sort_values("step")[["x", "y"]].to_numpy()]).T
@@ -49,5 +52,6 @@ def draw(paths: Sequence[Path | str]) -> Figure:
                 axis.plot(*goal, color=colours[task], **STAR)
             axis.set_xlim(-0.85, 0.85)
             axis.set_ylim(-0.85, 0.85)
-        axes[0].set_ylabel("y")
+        figure.supxlabel("x")
+        figure.supylabel("y")
     return figure

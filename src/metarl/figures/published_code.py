@@ -24,7 +24,7 @@ SAMPLE_SIZE = 20
 SUFFIX = "_as_coded"
 PAPERS = ("unbiased", "dice", "maml", "lsf")  # entries of the catalogue, in the order of the page
 WITHOUT_COUNTERPART = {"emaml": "unbiased"}  # an entry of its own; its paper derives unbiased
-LABELS = {"relative_bias": "relative bias", "variance": "variance (squared gradient)"}
+LABELS = {"relative_bias": "relative bias", "variance": "variance"}
 
 
 def draw(paths: Sequence[Path | str]) -> Figure:
@@ -36,9 +36,9 @@ def draw(paths: Sequence[Path | str]) -> Figure:
     rows = summary(paths)
     problems = list(dict.fromkeys(rows["problem"]))
     with style.context():
-        figure = Figure(figsize=(style.DOUBLE_COLUMN, 0.7 + 1.9 * len(problems)))
-        axes = figure.subplots(len(problems), 2, squeeze=False, sharey=True)
-        for line, problem in zip(axes, problems, strict=True):
+        figure = Figure(figsize=(style.SINGLE_COLUMN, 0.7 + 2.1 * len(LABELS) * len(problems)))
+        axes = figure.subplots(len(problems) * len(LABELS), 1, squeeze=False)
+        for line, problem in zip(axes.reshape(-1, len(LABELS)), problems, strict=True):
             for axis, column in zip(line, LABELS, strict=True):
                 _draw_panel(axis, rows[rows["problem"] == problem], column)
                 axis.set_title(f"{problem}, N = {SAMPLE_SIZE}")
@@ -47,7 +47,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
             Line2D([], [], label="as the paper describes it", **marks),
             Line2D([], [], label="as published code computes it", fillstyle="none", **marks),
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=2)
+        figure.legend(handles=handles, loc="outside lower center", ncols=1)
     return figure
 
 
@@ -106,13 +106,14 @@ def _draw_panel(axis: Axes, rows: pd.DataFrame, column: str) -> None:
             fontsize=8,
         )
     axis.set_yticks(heights, [name.removesuffix(SUFFIX) for name in rows["estimator"]])
-    axis.margins(x=0.18, y=0.08)
+    axis.margins(x=0.22)
     axis.xaxis.set_minor_formatter(NullFormatter())
     low, high = axis.get_xlim()
     if high < 30 * low:  # else too narrow to hold two powers of ten
         axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     axis.set_xlabel(f"{LABELS[column]}, slope in N beside")
+    axis.set_ylim(0.3 - len(rows), 0.7)
 
 
 def table(paths: Sequence[Path | str]) -> str:

@@ -31,6 +31,7 @@ SETTINGS = {
     "font.family": "DejaVu Sans",
     "axes.titlesize": 8,
     "axes.labelsize": 8,
+    "figure.labelsize": 8,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
