@@ -334,7 +334,7 @@ def changed(*changes: tuple[tuple, object]) -> dict:
             "audit.mujoco.bias.sample_sizes: got 4, which the rates of PointGoal have too",
         ),
         (
-            [((*POINT, "audit"), {"sample_sizes": [2, 3]})],
+            [((*POINT, "audit"), {"rates": {"sample_sizes": [2, 3]}})],
             "audit.mujoco.bias.sample_sizes: got 3, which the rates of PointGoal have too",
         ),
         ([((*POINT, "audit"), {"steps": 3})], "environments.PointGoal.audit: unknown key steps"),

@@ -125,11 +125,11 @@ def study_runs(config: Mapping) -> dict[tuple[str, str, int], TrainingSettings]:
 
 
 def simulated_audit(config: Mapping, environment: str, part: str) -> dict:
-    """The flags of `metarl audit mujoco` for one of SIMULATED; the environment's N are of rates."""
+    """The flags of `metarl audit mujoco` for one of SIMULATED: those of the environment go first."""
     mujoco, place = config["audit"]["mujoco"], config["environments"][environment].get("audit", {})
     shared = {key: mujoco[key] for key in ("tasks", "pilot", "precision")}
-    own = {key: value for key, value in place.items() if part == "rates" or key != "sample_sizes"}
-    return shared | mujoco[part] | own
+    own = {key: value for key, value in place.items() if key not in SIMULATED}
+    return shared | mujoco[part] | own | place.get(part, {})
 
 
 def published_runs(config: Mapping) -> dict[str, TrainingSettings]:
