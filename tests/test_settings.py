@@ -35,6 +35,7 @@ INVALID = [
     ("algorithm", 1.5),
     ("averaging", None),
     ("seed", 1.0),
+    *(("left_out", value) for value in (-1, 21, 1.0, "1", True, None)),  # of 20 trajectories
     *((name, value) for name in COUNTS for value in (2.0, "2", True, None)),
     *((name, value) for name in POSITIVE for value in ("1e-3", True, None)),
     *(("hidden_sizes", value) for value in (64, "64", None, (64.0,), (True,))),
@@ -47,6 +48,8 @@ BOUNDARIES = [
     ("hidden_sizes", ()),
     ("hidden_sizes", (1,)),
     *((name, 1e-12) for name in POSITIVE),
+    ("left_out", 0),
+    ("left_out", 20),
     ("discount", 1.0),
     ("discount", 1e-6),
     ("gae_lambda", 0.0),

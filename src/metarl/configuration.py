@@ -77,10 +77,13 @@ def seeds(config: Mapping, environment: str) -> list[int]:
 def training_runs(config: Mapping) -> dict[tuple[str, str], TrainingSettings]:
     """The settings of every (environment, algorithm), of seed 0.
 
+    In an environment all take as many environment steps: what is simulated again for left_out costs
+    iterations.
+
     Raises:
       InputError: an unknown setting, or settings that cannot run.
     """
-    return {
+    runs = {
         (environment, algorithm): _run(
             config,
             {
@@ -96,6 +99,14 @@ def training_runs(config: Mapping) -> dict[tuple[str, str], TrainingSettings]:
         for environment, settings in config["environments"].items()
         for algorithm, row in config["algorithms"].items()
     }
+    return {key: _without_more_steps(run) for key, run in runs.items()}
+
+
+def _without_more_steps(run: TrainingSettings) -> TrainingSettings:
+    """With as many iterations as take the environment steps that it would without left_out."""
+    plain = dataclasses.replace(run, left_out=0)
+    iterations = run.iterations * plain.rollouts_an_iteration // run.rollouts_an_iteration
+    return dataclasses.replace(run, iterations=max(iterations, 1))
 
 
 def study_runs(config: Mapping) -> dict[tuple[str, str, int], TrainingSettings]:
@@ -125,7 +136,7 @@ def study_runs(config: Mapping) -> dict[tuple[str, str, int], TrainingSettings]:
 
 
 def simulated_audit(config: Mapping, environment: str, part: str) -> dict:
-    """The flags of `metarl audit mujoco` for one of SIMULATED: those of the environment go first."""
+    """The flags of `metarl audit mujoco` for one of SIMULATED, with those of the environment."""
     mujoco, place = config["audit"]["mujoco"], config["environments"][environment].get("audit", {})
     shared = {key: mujoco[key] for key in ("tasks", "pilot", "precision")}
     own = {key: value for key, value in place.items() if key not in SIMULATED}

@@ -5,7 +5,8 @@ the same outer randomness for every question, so that differences of its values 
 those of theta' are:
 
     Sampled      a batch of trajectories with per-decision importance weights (training)
-    Resimulated  the same, but differences from rollouts at theta' - share (audit in simulation)
+    Resimulated  the same, but differences from rollouts at theta' - share (audit in simulation, and
+                 training that asks for it)
     ClosedForm   a differentiable function: enumeration in the exact audits, dynamic programming for
                  tabular processes; no outer noise
 
@@ -16,6 +17,7 @@ asks for `curvatures`.
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from metarl.errors import InputError
@@ -186,6 +188,35 @@ class Resimulated(NamedTuple):
 
     def mean_advantage(self) -> tf.Tensor:
         return self.sampled.mean_advantage()
+
+
+def left_out_differences(
+    simulate: Callable[[tf.Tensor], tf.Tensor],
+    value: tf.Tensor,
+    after: tf.Tensor,
+    shares: tf.Tensor,
+    slopes: np.ndarray,
+    subset: np.ndarray,
+) -> np.ndarray:
+    """V_hat(theta') - V_hat(theta' - share), simulated for the shares in the subset: [N, K].
+
+    The others have their linearization, share . v, whose error in the subset, weighed N / |S|,
+    corrects them: the mean over subsets is that of all differences, and only the part beyond the
+    linear one has the noise of the subset.
+
+    Args:
+      simulate: V_hat [K] at any parameters [K, P], with the same outer randomness in every call.
+      value: V_hat(theta'), [K].
+      after: theta', [K, P].
+      shares: c f_i of all N trajectories, [N, K, P].
+      slopes: share . v with v = grad V_hat(theta'), [N, K].
+      subset: S, different rows of `shares`.
+    """
+    differences = np.array(slopes)
+    for row in subset:
+        error = value - simulate(after - shares[row]) - slopes[row]
+        differences[row] += len(shares) / len(subset) * error
+    return differences
 
 
 class Totals(NamedTuple):

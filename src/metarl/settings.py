@@ -57,7 +57,7 @@ class TrainingSettings:
     seed: int = 0
     """Seed of every random stream of the run."""
     iterations: int = 100
-    """Meta-iterations; each takes (inner steps + 1) x K x N x T environment steps."""
+    """Meta-iterations; each takes (inner steps + 1 + left out) x K x N x T environment steps."""
     tasks: int = 20
     """K, tasks an iteration."""
     trajectories: int = 20
@@ -97,6 +97,9 @@ class TrainingSettings:
     """Inner KL divergence that ProMP's rule steers the coefficient to; 0 leaves it fixed."""
     trust_region: float = 0.01
     """TRPO's largest mean KL divergence of a step."""
+    left_out: int = 0
+    """Of leave_one_out: trajectories of an inner sample without which the outer batch is simulated
+    again. 0: importance weights stand for that."""
 
     def __post_init__(self):
         require_types(self)
@@ -138,10 +141,21 @@ class TrainingSettings:
                 "a number > 0 to start inner_kl_target from",
             )
 
+        allowed = f"an integer from 0 to trajectories, {self.trajectories}"
+        require(0 <= self.left_out <= self.trajectories, "left_out", self.left_out, allowed)
+        if self.left_out > 0:
+            given, allowed = self.outer_epochs, "1: what is simulated holds for the first one"
+            require(given == 1, "outer_epochs, with left_out,", given, allowed)
+
+    @property
+    def rollouts_an_iteration(self) -> int:
+        """Of K x N trajectories each."""
+        return self.inner_steps + 1 + self.left_out
+
     @property
     def steps_an_iteration(self) -> int:
         """Environment steps of a meta-iteration."""
-        return (self.inner_steps + 1) * self.tasks * self.trajectories * self.horizon
+        return self.rollouts_an_iteration * self.tasks * self.trajectories * self.horizon
 
     @property
     def inner(self) -> InnerSettings:

@@ -17,12 +17,11 @@ from metarl.audit.mujoco import (
     audit,
     auditable,
     audited_point,
-    left_out_differences,
 )
 from metarl.audit.settings import MujocoSettings
 from metarl.errors import InputError
 from metarl.estimators import estimator, meta_gradient
-from metarl.outer_values import Resimulated, Sampled
+from metarl.outer_values import Resimulated, Sampled, left_out_differences
 from metarl.policy_files import load_policy
 from metarl.randomness import generator
 from metarl.results import columns

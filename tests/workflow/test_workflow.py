@@ -134,7 +134,7 @@ def finished(tmp_path_factory) -> Path:
     [
         (
             "config",
-            dict.fromkeys(("PointGoal", "HalfCheetahDir", "ReacherGoal"), 6),
+            dict.fromkeys(("PointGoal", "HalfCheetahDir", "ReacherGoal"), 7),
             4,
             6,
             (1, 6, 2),

@@ -52,7 +52,7 @@ from metarl.estimators.algebra import (
     rewards_to_go,
     trajectory_shares,
 )
-from metarl.outer_values import Resimulated, Sampled
+from metarl.outer_values import Resimulated, Sampled, left_out_differences
 from metarl.policies import GaussianMLPPolicy
 from metarl.policy_files import load_policy
 from metarl.randomness import generator
@@ -170,35 +170,6 @@ def compiled_adaptation(
     """The inner step: theta [K, P], batch -> theta' [K, P]."""
     inner_step_of_run = partial(adapt, policy, settings=training.inner)
     return tf.function(inner_step_of_run, jit_compile=True, autograph=False)
-
-
-def left_out_differences(
-    simulate: Callable[[tf.Tensor], tf.Tensor],
-    value: tf.Tensor,
-    after: tf.Tensor,
-    shares: tf.Tensor,
-    slopes: np.ndarray,
-    subset: np.ndarray,
-) -> np.ndarray:
-    """V_hat(theta') - V_hat(theta' - share), simulated for the shares in the subset: [N, K].
-
-    The others have their linearization, share . v, whose error in the subset, weighed N / |S|,
-    corrects them: the mean over subsets is that of all differences, and only the part beyond the
-    linear one has the noise of the subset.
-
-    Args:
-      simulate: V_hat [K] at any parameters [K, P], with the same outer randomness in every call.
-      value: V_hat(theta'), [K].
-      after: theta', [K, P].
-      shares: c f_i of all N trajectories, [N, K, P].
-      slopes: share . v with v = grad V_hat(theta'), [N, K].
-      subset: S, different rows of `shares`.
-    """
-    differences = np.array(slopes)
-    for row in subset:
-        error = value - simulate(after - shares[row]) - slopes[row]
-        differences[row] += len(shares) / len(subset) * error
-    return differences
 
 
 class Audit:

@@ -22,9 +22,9 @@ from metarl.objectives import (
     mean_kl,
     meta_fisher_product,
 )
-from metarl.outer_values import Sampled
-from metarl.policies import GaussianMLPPolicy
-from metarl.settings import TrainingSettings
+from metarl.outer_values import OuterValues, Resimulated, Sampled, left_out_differences
+from metarl.policies import GaussianMLPPolicy, Policy
+from metarl.settings import Averaging, TrainingSettings
 from metarl.trajectories import Trajectories, step_weights
 
 Shards = Sequence[list[Trajectories]]
@@ -41,7 +41,9 @@ def task_by_task(function: Callable[..., tf.Tensor], *arguments) -> tf.Tensor:
     """
 
     def of_task(task: tf.Tensor) -> tf.Tensor:
-        def part(x: tf.Tensor) -> tf.Tensor:  # a slice: tf.gather is slower
+        def part(x: tf.Tensor | None) -> tf.Tensor | None:  # a slice: tf.gather is slower
+            if x is None:
+                return None
             rank = x.shape.rank
             return tf.slice(x, [task] + [0] * (rank - 1), [1, *x.shape[1:]]) if rank else x
 
@@ -49,6 +51,20 @@ def task_by_task(function: Callable[..., tf.Tensor], *arguments) -> tf.Tensor:
 
     first = tf.nest.flatten(arguments)[0]
     return tf.map_fn(of_task, tf.range(first.shape[0]), fn_output_signature=first.dtype)
+
+
+def outer_values(
+    policy: Policy,
+    batch: Trajectories,
+    averaging: Averaging,
+    clip: float | None,
+    parameters: tf.Tensor,
+) -> OuterValues:
+    """Those of the outer batch, with simulated differences where it has them; see `Sampled`."""
+    sampled = Sampled(policy, batch, averaging, clip, parameters)
+    if batch.left_out is None:
+        return sampled
+    return Resimulated(sampled, tf.transpose(batch.left_out))
 
 
 def every_task(parameters: tf.Tensor, tasks: int) -> tf.Tensor:
@@ -108,6 +124,8 @@ class MetaObjective:
         self._compiled_divergences = compiled(self._divergences)
         self._compiled_step_divergence = compiled(self._step_divergence)
         self._compiled_sample_size = compiled(self._sample_size)
+        self._compiled_leave_out = compiled(self._leave_out)
+        self._compiled_value = compiled(self._value)
 
     def gradient(
         self, parameters: tf.Tensor, shards: Shards, inner_kl_coefficients: tf.Tensor | None = None
@@ -172,6 +190,32 @@ class MetaObjective:
         theta = self._copies(parameters, shards)
         return mean_of_shards(self._compiled_sample_size(theta, batches) for batches in shards)
 
+    def left_out(
+        self,
+        parameters: tf.Tensor,
+        batches: list[Trajectories],
+        simulate: Callable[[tf.Tensor], Trajectories],
+        subset: np.ndarray,
+    ) -> np.ndarray:
+        """What each trajectory of the last inner sample adds to V after adaptation: [K, N].
+
+        Args:
+          parameters: theta [P].
+          batches: a shard's, of inner steps 0..S.
+          simulate: the outer batch at any parameters [K, P], with the same randomness in all calls.
+          subset: the trajectories without which it is simulated; see `left_out_differences`.
+        """
+        theta = every_task(parameters, len(batches[0].weights))
+        after, shares, slopes = self._compiled_leave_out(theta, batches)
+        return left_out_differences(
+            lambda at: self._compiled_value(at, simulate(at)),
+            self._compiled_value(after, batches[-1]),
+            after,
+            shares,
+            slopes.numpy(),
+            subset,
+        ).T
+
     def _copies(self, parameters: tf.Tensor, shards: Shards) -> tf.Tensor:
         return every_task(parameters, self.settings.tasks // len(shards))
 
@@ -200,7 +244,7 @@ class MetaObjective:
                 parameters,
                 inner_batches,
                 settings.inner,
-                partial(Sampled, policy, outer_batch, settings.averaging, clip),
+                partial(outer_values, policy, outer_batch, settings.averaging, clip),
                 value_baseline,
                 None if inner_kl_coefficients is None else inner_penalty,
             )
@@ -255,6 +299,20 @@ class MetaObjective:
             self.policy, self.entry, parameters, [batch], self.settings.inner
         )
         return tf.reduce_mean(mean_kl(self.policy, after, batch))
+
+    def _leave_out(
+        self, parameters: tf.Tensor, batches: list[Trajectories]
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """theta' [K, P], the shares of the last inner step [N, K, P] and share . v [N, K]."""
+        (*_, before, after), (*_, batch, outer_batch) = self._chain(parameters, batches)
+        shares = trajectory_shares(self.policy, before, batch, self.settings.inner)
+        outer = Sampled(self.policy, outer_batch, self.settings.averaging, None, after)
+        gradient = outer.gradient(self.entry.outer_loss)
+        return after, shares, tf.einsum("nkp,kp->nk", shares, gradient)
+
+    def _value(self, parameters: tf.Tensor, batch: Trajectories) -> tf.Tensor:
+        """V_hat [K] of a batch under parameters [K, P], those that acted."""
+        return Sampled(self.policy, batch, self.settings.averaging, None, parameters).value()
 
     def _sample_size(self, parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
         *inner_batches, outer_batch = batches

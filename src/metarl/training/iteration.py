@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from metarl.adaptation import adapt
-from metarl.advantages import trajectories
+from metarl.advantages import fit, trajectories
 from metarl.environments.vector import PhysicsError, positive_integer
 from metarl.estimators import Estimator
 from metarl.optimizers import optimizer_of
@@ -99,18 +99,18 @@ class MetaIteration:
         learning_rates = [settings.inner_learning_rate] * settings.inner_steps
 
         def chain(shard: int) -> tuple[list[Trajectories], list[Rollout]]:
-            of_shard = np.split(tasks, len(self.samplers))[shard]
+            sampler, of_shard = self.samplers[shard], np.split(tasks, len(self.samplers))[shard]
             stream = ("rollout", number, shard)
             try:
-                return adaptation_chain(
-                    self.samplers[shard],
-                    self.adapt,
-                    settings,
-                    theta,
-                    of_shard,
-                    learning_rates,
-                    stream,
+                batches, rollouts = adaptation_chain(
+                    sampler, self.adapt, settings, theta, of_shard, learning_rates, stream
                 )
+                if settings.left_out:
+                    left_out = self._left_out(
+                        sampler, state.parameters, batches, rollouts[-1], of_shard, stream
+                    )
+                    batches[-1] = batches[-1]._replace(left_out=left_out)
+                return batches, rollouts
             except PhysicsError as error:  # whose task counts from the shard's first
                 task = shard * len(of_shard) + error.task
                 raise PhysicsError(task, error.trajectory, error.step, error.reason) from error
@@ -120,6 +120,31 @@ class MetaIteration:
             self.objective, state.parameters, state.memory, shards
         )
         return RunState(parameters, memory), Iteration(list(shards), list(rollouts), measures)
+
+    def _left_out(
+        self,
+        sampler: Sampler,
+        parameters: tf.Tensor,
+        batches: list[Trajectories],
+        outer: Rollout,
+        tasks: np.ndarray,
+        stream: tuple[str | int, ...],
+    ) -> tf.Tensor:
+        """What each inner trajectory adds to V after adaptation, simulated again: [K, N].
+
+        With the start states, the action noise, the baseline and the scale of the outer rollout.
+        """
+        settings = self.settings
+        baseline = fit(outer, settings.advantage)
+
+        def simulate(at: tf.Tensor) -> Trajectories:
+            draw = generator(settings.seed, *stream, settings.inner_steps)
+            rollout = sampler.collect(at, tasks, draw)
+            return trajectories(rollout, settings.advantage, baseline)
+
+        draw = generator(settings.seed, *stream, "left out")
+        subset = draw.choice(settings.trajectories, settings.left_out, replace=False)
+        return tf.constant(self.objective.left_out(parameters, batches, simulate, subset))
 
 
 def adaptation_chain(

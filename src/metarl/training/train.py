@@ -115,7 +115,7 @@ def train_run(
                 iterate.objective.step_divergence(before.parameters, iteration.shards),
             )
         effective_sample_size = math.nan
-        if entry.name == "leave_one_out":
+        if entry.name == "leave_one_out" and not settings.left_out:
             effective_sample_size = float(
                 iterate.objective.effective_sample_size(before.parameters, iteration.shards)
             )
