@@ -360,6 +360,35 @@ def changed(*changes: tuple[tuple, object]) -> dict:
         ([(("claims", "confidence"), 1.5)], "claims: criterion confidence is 1.5: give a number"),
         ([(("claims", "confidence"), DROP)], "claims: criterion confidence is missing"),
         ([(("claims", "luck"), 1.0)], "claims: criterion luck is unknown"),
+        # sizes beyond the machine
+        (
+            [((*POINT, "trajectories"), 10**9)],
+            "training_defaults with environments.PointGoal: tasks, trajectories, horizon, hidden_s",
+        ),
+        (
+            [(("training_defaults", "hidden_sizes"), [10**6, 10**6])],
+            "training_defaults: tasks, trajectories, horizon, hidden_sizes, inner_steps are 4, 4, ",
+        ),
+        (
+            [(("published", "PointGoal_finn2017", "settings", "tasks"), 10**12)],
+            "training_defaults with published.PointGoal_finn2017.settings: tasks, trajectories, ",
+        ),
+        ([(("evaluation", "tasks"), 10**9)], "evaluation: tasks, trajectories, horizon, "),
+        (
+            [(("published", "PointGoal_finn2017", "evaluation", "tasks"), 10**9)],
+            "published.PointGoal_finn2017.evaluation: tasks, trajectories, ",
+        ),
+        (
+            [((*POINT, "iterations"), 10**9), (("sample_size_study", "trajectories"), [10**9])],
+            "sample_size_study.trajectories: tasks, trajectories, ",
+        ),
+        ([(("audit", "monte_carlo", "replicates"), 10**9)], "audit.monte_carlo: replicates, samp"),
+        ([(("audit", "mujoco", "replicates"), 10**9)], "audit.mujoco: replicates, outer_sample_"),
+        (
+            [(("audit", "mujoco", "outer_sample_size"), 10**9)],
+            "audit.mujoco: replicates, outer_sample_size, tasks, sample_sizes are 4, 1000000000, ",
+        ),
+        ([(("convergence", "seeds"), 10**9)], "convergence: seeds, step_sizes, sample_sizes are"),
         ([(("results",), "mine.yaml")], "results: got 'mine.yaml', in the place of a file; "),
         ([(("figures",), "mine.yaml/a")], "figures: got 'mine.yaml/a', in the place of a file; "),
     ],

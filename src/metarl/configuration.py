@@ -7,12 +7,13 @@ algorithm's. Imports no TensorFlow.
 """
 
 import ast
+import contextlib
 import dataclasses
 import math
 import re
 import symtable
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.machinery import ModuleSpec
 from itertools import accumulate
 from pathlib import Path
@@ -21,7 +22,15 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from metarl import figures
+from metarl.audit.memory import require_convergence, require_monte_carlo, require_mujoco
+from metarl.audit.settings import (
+    ConvergenceSettings,
+    ExactSettings,
+    MonteCarloSettings,
+    MujocoSettings,
+)
 from metarl.errors import InputError
+from metarl.memory import SIZES, require_training
 from metarl.settings import TrainingSettings
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
@@ -115,6 +124,8 @@ def study_runs(config: Mapping) -> dict[tuple[str, str, int], TrainingSettings]:
             studied[environment, algorithm, sample_size] = dataclasses.replace(
                 run, trajectories=sample_size, iterations=budget // sample_size
             )
+            with _at("sample_size_study.trajectories"):
+                require_training(studied[environment, algorithm, sample_size])
     return studied
 
 
@@ -162,7 +173,7 @@ def _run(config: Mapping, layers: Mapping[str, Mapping], **identity: str) -> Tra
         _require_known(place, layer, DEFAULTS)
         settings |= layer
     try:
-        return TrainingSettings(
+        run = TrainingSettings(
             **identity,
             **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()},
         )
@@ -172,6 +183,9 @@ def _run(config: Mapping, layers: Mapping[str, Mapping], **identity: str) -> Tra
         _, first, *others = layers
         several = [first, *(place for place in others if layers[place])]
         raise InputError(f"{' with '.join(stating[-1:] or several)}: {error}") from None
+    with _at(" with ".join(place for place, layer in layers.items() if layer.keys() & SIZES)):
+        require_training(run)
+    return run
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -251,6 +265,7 @@ def _check(config: Mapping) -> None:
     _check_audits(config)
     _check_published(config)
     _check_claims(config)
+    _check_commands(config)
 
 
 def _check_folders(config: Mapping) -> None:
@@ -342,10 +357,51 @@ def _check_published(config: Mapping) -> None:
 def _check_claims(config: Mapping) -> None:
     from metarl.claims.criteria import read_criteria  # takes pandas and SciPy along
 
-    try:
+    with _at("claims"):
         read_criteria(config["claims"])
+
+
+def _check_commands(config: Mapping) -> None:
+    """What the commands themselves check of their settings, before they load TensorFlow."""
+    audits, experiment = config["audit"], config["convergence"]
+    for name, problem in audits["exact"]["problems"].items():
+        with _at(f"audit.exact.problems.{name}"):
+            sizes = problem["sample_sizes"]
+            ExactSettings(
+                problem=(name,), estimators=audits["exact"]["estimators"], sample_sizes=sizes
+            )
+    with _at("audit.monte_carlo"):
+        require_monte_carlo(MonteCarloSettings(**audits["monte_carlo"]))
+    simulated = {k: v for k, v in audits["mujoco"].items() if k not in ("algorithm", "points")}
+    for (_, algorithm), run in training_runs(config).items():
+        with _at("audit.mujoco"):
+            if algorithm == audits["mujoco"]["algorithm"]:
+                require_mujoco(MujocoSettings(policy=Path(), **simulated), run)
+        with _at("evaluation"):
+            require_training(_evaluated(run, config["evaluation"]))
+    evaluations = published_evaluations(config)
+    for name, run in published_runs(config).items():
+        with _at(f"published.{name}.evaluation"):
+            require_training(_evaluated(run, evaluations[name]))
+    shared = {k: v for k, v in experiment.items() if k != "problems"}
+    for name, sizes in experiment["problems"].items():
+        with _at("convergence"):
+            require_convergence(ConvergenceSettings(problem=name, sample_sizes=sizes, **shared))
+
+
+def _evaluated(run: TrainingSettings, evaluation: Mapping) -> TrainingSettings:
+    """The settings of a run as `metarl evaluate` takes them."""
+    sizes = {key: evaluation[key] for key in ("tasks", "trajectories", "inner_steps")}
+    return dataclasses.replace(run, **sizes)
+
+
+@contextlib.contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Puts the place in the configuration before what is wrong there."""
+    try:
+        yield
     except InputError as error:
-        raise InputError(f"claims: {error}") from None
+        raise InputError(f"{place}: {error}") from None
 
 
 def _require_known(place: str, given: Mapping, known: Collection[str]) -> None:

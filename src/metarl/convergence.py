@@ -30,6 +30,7 @@ import tensorflow as tf
 
 from metarl.adaptation import adapt, trajectory_gradients
 from metarl.audit.exact import ExactAudit, compositions, log_multinomial, samples
+from metarl.audit.memory import require_convergence
 from metarl.audit.problems import FiniteProblem, problem
 from metarl.audit.settings import ConvergenceSettings
 from metarl.errors import InputError
@@ -264,6 +265,7 @@ def converge(settings: ConvergenceSettings, output: Path) -> None:
       InputError: an unknown name, or a problem or N that cannot be run; nothing is written.
     """
     require_writable(output)
+    require_convergence(settings)
     finite = problem(settings.problem)
     entries = [estimator(name) for name in settings.estimators]
     sizes = sorted(settings.sample_sizes)

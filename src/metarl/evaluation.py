@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from metarl.estimators import estimator
+from metarl.memory import require_training
 from metarl.policy_files import load_policy
 from metarl.randomness import generator
 from metarl.results import columns
@@ -97,10 +98,15 @@ def evaluate(
     policies = [load_policy(path) for path in policy]
     require(inner_steps >= 0, "inner_steps", inner_steps, "an integer >= 0")
     require(later_step_scale > 0, "later_step_scale", later_step_scale, "a positive number")
+    evaluated = [
+        dataclasses.replace(trained, tasks=tasks, trajectories=trajectories)
+        for _, trained in policies
+    ]
+    for settings in evaluated:
+        require_training(dataclasses.replace(settings, inner_steps=max(inner_steps, 1)))
     made = functools.cache(adapter)
     frames = []
-    for number, (parameters, trained) in enumerate(policies):
-        settings = dataclasses.replace(trained, tasks=tasks, trajectories=trajectories)
+    for number, ((parameters, _), settings) in enumerate(zip(policies, evaluated, strict=True)):
         sampler, compiled_adapt = made(dataclasses.replace(settings, seed=0, iterations=1), threads)
         drawn = sampler.environment.sample_tasks(generator(settings.seed, "held-out tasks"), tasks)
         if paths and number == len(policies) - 1:

@@ -93,6 +93,18 @@ BAD_INPUT = {
     f"{AUDIT} --sample-sizes 4 0": "sample size is 0; give an integer >= 1",
     f"{AUDIT} --sample-sizes two": "Error parsing --sample-sizes: Could not find valid parse",
     f"{AUDIT} --sample-sizes 1000000": "at most 5000000 can be enumerated, give a smaller one",
+    # sizes beyond the machine
+    f"{TRAIN} --trajectories 1000000000": "tasks, trajectories, horizon, hidden_sizes, inner_steps "
+    "are 2, 1000000000, 3, (4,), 1: at least ",
+    f"{TRAIN} --hidden-sizes 1000000 1000000": "TB of memory, where this machine has ",
+    f"{TRAIN} --tasks 100000000000": "TB of memory, where this machine has ",
+    f"{EVALUATE} --tasks 1000000000": "TB of memory, where this machine has ",
+    f"{CONVERGENCE} --seeds 1000000000": "seeds, step_sizes, sample_sizes are 1000000000, ",
+    f"{MONTE_CARLO} --replicates 1000000000": "replicates, sample_sizes are 1000000000, (2,): at ",
+    f"{MONTE_CARLO} --sample-sizes 2 1000000000": "TB of memory, where this machine has ",
+    f"{MUJOCO} --replicates 1000000000": "replicates, outer_sample_size, tasks, sample_sizes are ",
+    f"{MUJOCO} --outer-sample-size 1000000000": "TB of memory, where this machine has ",
+    f"{BLACK_BOX} --gradient exits:g --replicates 1000000000": "replicates are 1000000000: at ",
     # files
     f"{EVALUATE} --policy absent.npz": "no file 'absent.npz'; give a file that metarl wrote",
     f"{EVALUATE} --policy .": "no file '.'; give a file that metarl wrote",

@@ -39,7 +39,8 @@ from metarl import checkpoints
 from metarl.adaptation import adapt
 from metarl.advantages import Baseline, fit, trajectories
 from metarl.audit import sampled
-from metarl.audit.settings import MujocoSettings
+from metarl.audit.memory import require_mujoco
+from metarl.audit.settings import SIMULATED, MujocoSettings
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import (
@@ -58,7 +59,7 @@ from metarl.sources import environment_module
 from metarl.storage import require_writable
 from metarl.trajectories import Trajectories
 
-CHUNK = 8  # replicates simulated at a time: one shape means one compilation for each N
+CHUNK = SIMULATED  # replicates at a time: one shape means one compilation for each N
 PILOT_SAMPLE_SIZE = 100  # trajectories a task
 
 
@@ -387,6 +388,7 @@ def audit(
     trained, training = load_policy(settings.policy)
     steps = training.inner_steps
     require(steps == 1, "inner_steps", steps, "a policy trained with 1")
+    require_mujoco(settings, training)
     names = dict.fromkeys((sampled.REFERENCE, sampled.LINEARIZED, *settings.estimators))
     entries = {name: auditable(name) for name in names}
     described = {

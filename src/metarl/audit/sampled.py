@@ -26,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from metarl import checkpoints
+from metarl.audit.settings import RESAMPLES
 from metarl.errors import RunError
 from metarl.progress import Progress
 from metarl.results import columns
@@ -34,7 +35,6 @@ from metarl.results.writer import write_table
 
 REFERENCE = "leave_one_out"
 LINEARIZED = "lsf"
-RESAMPLES = 1000
 
 
 def gram(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -14,6 +14,9 @@ from metarl.settings import require, require_list, require_seed
 POINTS = ("initial", "trained")
 MINIMUM_REPLICATES = 3
 MINIMUM_SEEDS = 3
+STATES, ACTIONS, HORIZON = 20, 5, 20  # of random MDPs: see metarl.audit.monte_carlo
+RESAMPLES = 1000  # of replicates, for intervals
+SIMULATED = 8  # replicates that metarl.audit.mujoco simulates at a time
 
 
 def require_confidence(confidence: float) -> None:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from metarl import checkpoints
 from metarl.errors import RunError
 from metarl.estimators import Estimator, estimator
+from metarl.memory import require_training
 from metarl.optimizers.promp import LARGEST_CHANGE
 from metarl.policy_files import save_policy
 from metarl.progress import Progress
@@ -82,6 +83,7 @@ def train(
     places = [path for of_run in files for path in (of_run.output, of_run.policy)]
     places += [of_run.tensorboard / "events" for of_run in files if of_run.tensorboard]
     require_writable(*places, checkpoint_folder / "checkpoint.npz")
+    require_training(settings)
     iterate = MetaIteration(settings, entry, threads)
     for seed, of_run in zip(seeds or [settings.seed], files, strict=True):
         train_run(iterate.of_seed(seed), entry, of_run, checkpoint_folder, policy_interval)
