@@ -9,11 +9,12 @@ algorithm's. Imports no TensorFlow.
 import ast
 import contextlib
 import dataclasses
+import functools
 import math
 import re
 import symtable
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from itertools import accumulate
 from pathlib import Path
@@ -21,21 +22,25 @@ from pathlib import Path
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
-from metarl import figures
+from metarl import environments, figures
 from metarl.audit.memory import require_convergence, require_monte_carlo, require_mujoco
 from metarl.audit.settings import (
+    MOST_ALONG,
+    MOST_ENUMERATED,
     ConvergenceSettings,
     ExactSettings,
     MonteCarloSettings,
     MujocoSettings,
+    distinct_samples,
 )
 from metarl.errors import InputError
 from metarl.memory import SIZES, require_training
-from metarl.settings import TrainingSettings
+from metarl.settings import TrainingSettings, require
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 CHAIN = "chain"  # the problem whose exact audit the figure estimator_matrix shows
 PUBLISHED_ALGORITHM = {"estimator": "maml", "algorithm": "maml_trpo"}
+SHARED_LOSSES = ("", "likelihood_ratio", "rewards_to_go")  # inner ones, of one theta'
 DEFAULTS = {  # of the settings that a configuration states; the others are a run's identity
     field.name: field.default
     for field in dataclasses.fields(TrainingSettings)
@@ -177,6 +182,7 @@ def _run(config: Mapping, layers: Mapping[str, Mapping], **identity: str) -> Tra
             **identity,
             **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()},
         )
+        environments.sizes(run.environment)  # it can be made
     except InputError as error:
         setting = str(error).partition(" ")[0]  # a comma after it: one of several that clash
         stating = [place for place, layer in layers.items() if setting in layer]
@@ -217,7 +223,7 @@ def _load(path: Path) -> dict:
     """The mapping in a YAML file."""
     try:
         text = path.read_text(encoding="utf-8")
-        config = yaml.safe_load(text)
+        config = yaml.load(text, _Loader)
     except OSError as error:
         raise InputError(
             f"{_shown(path)}: {error.strerror}; give a file such as config/config.yaml"
@@ -230,6 +236,19 @@ def _load(path: Path) -> dict:
         kind = "no settings" if not config else f"a {type(config).__name__}"
         raise InputError(f"{_shown(path)}: holds {kind}; allowed: keys with their values")
     return config
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that a mapping states twice, of which YAML's own takes the last in silence."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node, keys = super().compose_mapping_node(anchor), set()
+        for key, _ in node.value:
+            if str(key.value) in keys:
+                problem = f"the key {key.value} stands there twice"
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+            keys.add(str(key.value))
+        return node
 
 
 def _yaml_fault(error: yaml.YAMLError, text: str) -> str:
@@ -279,7 +298,7 @@ def _check_folders(config: Mapping) -> None:
 
 def _check_estimators(config: Mapping) -> None:
     """Every estimator is in the catalogue, or somewhere to be imported from."""
-    audits, names = config["audit"], estimator_names()
+    audits, losses = config["audit"], estimator_losses()
     named = {
         f"algorithms.{name}.estimator": [row["estimator"]]
         for name, row in config["algorithms"].items()
@@ -290,9 +309,14 @@ def _check_estimators(config: Mapping) -> None:
         for name in estimators:
             if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
                 _require_plug_in(key, name)
-            elif name not in names:
+            elif name not in losses:
                 raise InputError(
-                    f"{key}: got {name!r}; allowed: {_join(names)}, or package.module:function"
+                    f"{key}: got {name!r}; allowed: {_join(losses)}, or package.module:function"
+                )
+            elif key.startswith("audit.mujoco") and losses[name] not in SHARED_LOSSES:
+                raise InputError(
+                    f"{key}: got {name!r}, which adapts to a theta' of its own; audit it in "
+                    "audit.exact alone"
                 )
 
 
@@ -370,6 +394,7 @@ def _check_commands(config: Mapping) -> None:
             ExactSettings(
                 problem=(name,), estimators=audits["exact"]["estimators"], sample_sizes=sizes
             )
+            _require_enumerable(name, sizes, MOST_ENUMERATED)
     with _at("audit.monte_carlo"):
         require_monte_carlo(MonteCarloSettings(**audits["monte_carlo"]))
     simulated = {k: v for k, v in audits["mujoco"].items() if k not in ("algorithm", "points")}
@@ -385,14 +410,24 @@ def _check_commands(config: Mapping) -> None:
             require_training(_evaluated(run, evaluations[name]))
     shared = {k: v for k, v in experiment.items() if k != "problems"}
     for name, sizes in experiment["problems"].items():
+        with _at(f"convergence.problems.{name}"):
+            _require_enumerable(name, sizes, MOST_ALONG)
         with _at("convergence"):
             require_convergence(ConvergenceSettings(problem=name, sample_sizes=sizes, **shared))
+
+
+def _require_enumerable(problem: str, sample_sizes: Sequence[int], most: int) -> None:
+    """Raises InputError where the largest N has more than `most` distinct samples."""
+    largest = max(sample_sizes)
+    number = distinct_samples(problem, largest)
+    allowed = f"those of at most {most} distinct samples, where {largest} has {number:.3g}"
+    require(number <= most, "sample_sizes", sample_sizes, allowed)
 
 
 def _evaluated(run: TrainingSettings, evaluation: Mapping) -> TrainingSettings:
     """The settings of a run as `metarl evaluate` takes them."""
     sizes = {key: evaluation[key] for key in ("tasks", "trajectories", "inner_steps")}
-    return dataclasses.replace(run, **sizes)
+    return dataclasses.replace(run, **sizes, iterations=1)
 
 
 @contextlib.contextmanager
@@ -455,15 +490,21 @@ def _join(names: Iterable) -> str:
 # --- estimators, without importing them --------------------------------------------------------
 
 
-def estimator_names() -> tuple[str, ...]:
-    """The names of the catalogue, read from its source: importing it takes TensorFlow along."""
+@functools.cache
+def estimator_losses() -> dict[str, str]:
+    """The inner loss of every estimator of the catalogue, "" where its row states none.
+
+    Read from the source: importing it takes TensorFlow along.
+    """
     folder = Path(__file__).parent / "estimators"
-    names = []
+    losses = {}
     for module, suffix in (("catalogue", ""), ("as_coded", "_as_coded")):
         for node in ast.walk(ast.parse((folder / f"{module}.py").read_text())):
             if isinstance(node, ast.FunctionDef) and node.decorator_list:
-                names.append(node.name + suffix)
-    return tuple(names)
+                stated = {field.arg: field.value for field in node.decorator_list[0].keywords}
+                loss = stated.get("inner_loss")
+                losses[node.name + suffix] = ast.unparse(loss) if loss else ""
+    return losses
 
 
 def _require_plug_in(key: str, name: str) -> None:

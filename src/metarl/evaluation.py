@@ -103,7 +103,9 @@ def evaluate(
         for _, trained in policies
     ]
     for settings in evaluated:
-        require_training(dataclasses.replace(settings, inner_steps=max(inner_steps, 1)))
+        require_training(
+            dataclasses.replace(settings, inner_steps=max(inner_steps, 1), iterations=1)
+        )
     made = functools.cache(adapter)
     frames = []
     for number, ((parameters, _), settings) in enumerate(zip(policies, evaluated, strict=True)):

@@ -14,7 +14,8 @@ from metarl.errors import InputError
 from metarl.settings import TrainingSettings
 
 SINGLE = 4  # bytes of a float32
-SIZES = ("tasks", "trajectories", "horizon", "hidden_sizes", "inner_steps")
+ROW = 128  # bytes of a learning curve's row, of 16 columns
+SIZES = ("tasks", "trajectories", "horizon", "hidden_sizes", "inner_steps", "iterations")
 
 
 def policy_size(training: TrainingSettings) -> int:
@@ -33,10 +34,11 @@ def batch_size(training: TrainingSettings, trajectories: int) -> int:
 
 
 def training_bytes(training: TrainingSettings) -> int:
-    """Of an iteration: parameters [K, P], batches of every inner step, a task's hidden layers."""
+    """Of parameters [K, P], batches of every inner step, a task's hidden layers, and the curve."""
     batches = (training.inner_steps + 1) * batch_size(training, training.trajectories)
     hidden = training.trajectories * training.horizon * sum(training.hidden_sizes)
-    return SINGLE * (training.tasks * (policy_size(training) + batches) + hidden)
+    curve = ROW * training.iterations * (training.inner_steps + 1)
+    return curve + SINGLE * (training.tasks * (policy_size(training) + batches) + hidden)
 
 
 def require_training(training: TrainingSettings) -> None:

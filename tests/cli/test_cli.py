@@ -94,8 +94,9 @@ BAD_INPUT = {
     f"{AUDIT} --sample-sizes two": "Error parsing --sample-sizes: Could not find valid parse",
     f"{AUDIT} --sample-sizes 1000000": "at most 5000000 can be enumerated, give a smaller one",
     # sizes beyond the machine
-    f"{TRAIN} --trajectories 1000000000": "tasks, trajectories, horizon, hidden_sizes, inner_steps "
-    "are 2, 1000000000, 3, (4,), 1: at least ",
+    f"{TRAIN} --trajectories 1000000000": "tasks, trajectories, horizon, hidden_sizes, "
+    "inner_steps, iterations are 2, 1000000000, 3, (4,), 1, 1: at least ",
+    f"{TRAIN} --iterations 1000000000": "GB of memory, where this machine has ",
     f"{TRAIN} --hidden-sizes 1000000 1000000": "TB of memory, where this machine has ",
     f"{TRAIN} --tasks 100000000000": "TB of memory, where this machine has ",
     f"{EVALUATE} --tasks 1000000000": "TB of memory, where this machine has ",
