@@ -273,7 +273,7 @@ def converge(settings: ConvergenceSettings, output: Path) -> None:
     evaluated = evaluated_iterations(settings.iterations)
     seeds, iterations = np.meshgrid(np.arange(settings.seeds), evaluated, indexing="ij")
     costs = [samples(finite, size) + 50 for size in sizes for _ in entries]
-    progress = Progress("curve", costs)
+    progress = Progress("curve", costs, shapes=[entry.name for _ in sizes for entry in entries])
     frames = []
     for size in sizes:
         audited = {row["estimator"]: row for row in experiment.exact.run(size)}

@@ -6,7 +6,6 @@ Through the code that training adapts with.
 import copy
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pandas as pd
 from metarl.estimators import estimator
 from metarl.memory import require_training
 from metarl.policy_files import load_policy
+from metarl.progress import announce
 from metarl.randomness import generator
 from metarl.results import columns
 from metarl.results.writer import write_table
@@ -144,12 +144,10 @@ def evaluate(
         ]
         frames.append(pd.DataFrame(rows))
         means = frames[-1].groupby("inner_step")["mean_return"].mean()
-        print(
+        announce(
             f"{settings.environment} {settings.algorithm} seed {settings.seed}: after"
             f" {settings.iterations} iterations, held-out return "
-            + " -> ".join(f"{value:.1f}" for value in means),
-            file=sys.stderr,
-            flush=True,
+            + " -> ".join(f"{value:.1f}" for value in means)
         )
     if paths:
         traces = [
@@ -165,6 +163,7 @@ def evaluate(
 
 def adapter(settings: TrainingSettings, threads: int) -> tuple[Sampler, Callable]:
     """What rolls out and adapts with these settings, whatever seed and length of the run."""
+    announce(f"compiling the adaptation of {settings.algorithm} on {settings.environment} ...")
     sampler = make_sampler(settings, threads)
     entry = estimator(settings.estimator)
     return sampler, compiled_adaptation(sampler.policy, entry, settings)

@@ -334,7 +334,7 @@ def audit(settings: ExactSettings, output: Path) -> None:
     for finite, sample_size in units:
         require_enumerable(finite, sample_size)
     calls = [math.ceil(samples(finite, sample_size) / CHUNK) for finite, sample_size in units]
-    progress = Progress("sample size", calls)
+    progress = Progress("sample size", calls, shapes=range(len(units)))
     rows = []
     for finite, sample_size in units:
         rows += ExactAudit(finite, entries).run(sample_size)

@@ -239,7 +239,8 @@ def audit_units(
     restored = checkpoints.load(checkpoint, described)
     finished = [] if restored is None else restored[1]
     first = 0 if restored is None else int(restored[0]["done"])
-    progress = Progress("measurement", costs, done=first)
+    sizes = [unit[-1] for unit in units]
+    progress = Progress("measurement", costs, done=first, shapes=sizes)
     for done, unit in enumerate(units[first:], start=first + 1):
         finished += measure(*unit)
         checkpoints.save(checkpoint, {"done": np.array(done)}, finished, described)

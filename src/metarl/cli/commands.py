@@ -68,11 +68,14 @@ class Identify(Command):
         from metarl.identify.bundle import read_bundle
         from metarl.identify.compare import compare, failed
         from metarl.identify.text import as_json, describe, legend
+        from metarl.progress import announce
 
         results = []
         for path in self.bundles:
             try:
-                results.append(compare(path, read_bundle(path), self.tolerance))
+                bundle = read_bundle(path)
+                announce(f"{path}: compiling and comparing ...")
+                results.append(compare(path, bundle, self.tolerance))
             except InputError as error:
                 results.append(failed(path, error))
                 print(f"metarl: {error}", file=sys.stderr, flush=True)

@@ -106,7 +106,9 @@ def train_run(
         state, first = unpack_state(arrays, like=state), int(arrays["iteration"])
 
     writer = tf.summary.create_file_writer(str(files.tensorboard)) if files.tensorboard else None
-    progress = Progress("iteration", [1.0] * settings.iterations, done=first)
+    costs = [1.0] * settings.iterations
+    compiled = iterate.adapt.experimental_get_tracing_count()  # by a run of another seed
+    progress = Progress("iteration", costs, first, None if compiled else ["all"] * len(costs))
     for number in range(first, settings.iterations):
         before = state
         state, iteration = iterate(before, number)
