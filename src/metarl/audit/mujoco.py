@@ -51,7 +51,7 @@ from metarl.estimators.algebra import (
 )
 from metarl.outer_values import Resimulated, Sampled
 from metarl.policies import GaussianMLPPolicy
-from metarl.policy_files import load_policy
+from metarl.policy_files import load_initial, load_policy
 from metarl.randomness import generator
 from metarl.rollouts import Rollout, Sampler, make_sampler
 from metarl.settings import AdvantageSettings, TrainingSettings, require
@@ -86,7 +86,11 @@ class Point(NamedTuple):
 
 
 def audited_point(
-    settings: MujocoSettings, trained: np.ndarray, training: TrainingSettings, threads: int
+    settings: MujocoSettings,
+    trained: np.ndarray,
+    training: TrainingSettings,
+    threads: int,
+    initial: np.ndarray | None = None,
 ) -> Point:
     """The point that `settings` name.
 
@@ -95,12 +99,14 @@ def audited_point(
       trained: parameters [P] that the run ended with.
       training: the run's settings.
       threads: of the physics.
+      initial: parameters [P] that the run started from; None: those of its seed.
     """
     sampler = sampler_of(training, settings.tasks, PILOT_SAMPLE_SIZE, threads)
     policy = sampler.policy
     parameters = trained.astype(np.float64)
     if settings.point == "initial":
-        parameters = policy.initial_parameters(generator(training.seed, "initial parameters"))
+        drawn = policy.initial_parameters(generator(training.seed, "initial parameters"))
+        parameters = drawn if initial is None else initial.astype(np.float64)
     tasks = sampler.environment.sample_tasks(
         generator(settings.seed, "audited tasks"), settings.tasks
     )
@@ -386,6 +392,7 @@ def audit(
     """
     require_writable(output, checkpoint_folder / "checkpoint.npz")
     trained, training = load_policy(settings.policy)
+    initial = load_initial(settings.policy)
     steps = training.inner_steps
     require(steps == 1, "inner_steps", steps, "a policy trained with 1")
     require_mujoco(settings, training)
@@ -394,11 +401,13 @@ def audit(
     described = {
         **dataclasses.asdict(settings),
         "policy": trained.astype(float).tolist(),
+        "initial": None if initial is None else initial.astype(float).tolist(),
         "training": dataclasses.asdict(training),
     }
     modules = ("metarl.audit.mujoco", environment_module(training.environment))
     checkpoint = checkpoints.keyed_path(checkpoint_folder, described, modules, settings.estimators)
-    run = Audit(settings, entries, audited_point(settings, trained, training, threads), threads)
+    point = audited_point(settings, trained, training, threads, initial)
+    run = Audit(settings, entries, point, threads)
     problem = f"{training.environment}, {settings.point} policy"
     units = [(problem, size) for size in sorted(settings.sample_sizes)]
     costs = [

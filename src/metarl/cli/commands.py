@@ -204,7 +204,8 @@ class Convergence(Command):
 class Train(Command):
     """Meta-trains one run, or runs of several seeds.
 
-    An interrupted run goes on from its checkpoint and ends in the same bytes.
+    An interrupted run goes on from its checkpoint and ends in the same bytes; so does one that is
+    given more iterations than before.
     """
 
     settings: tyro.conf.OmitArgPrefixes[TrainingSettings]
@@ -218,6 +219,8 @@ class Train(Command):
     """In place of --seed: a run each, one after another, in files whose paths have {seed}."""
     policy_interval: int = 0
     """Also keep the policy every so many iterations, as POLICY_iteration_10.npz; 0: the last."""
+    initial_policy: Path | None = None
+    """File (.npz) of the policy to start from, of the same network; none: a random policy."""
     tensorboard: Path | None = None
     """Folder of TensorBoard scalars."""
     threads: int = 1
@@ -250,6 +253,7 @@ class Train(Command):
             self.seeds,
             self.policy_interval,
             self.threads,
+            self.initial_policy,
         )
 
 
