@@ -20,7 +20,7 @@ from metarl.audit.settings import (
 from metarl.errors import InputError, RunError
 from metarl.figures import NAMES
 from metarl.results.columns import CONFIDENCE
-from metarl.settings import TrainingSettings, require, require_list, require_seed
+from metarl.settings import Baseline, TrainingSettings, require, require_list, require_seed
 
 
 class Command:
@@ -274,6 +274,15 @@ class Evaluate(Command):
     """The most inner steps."""
     later_step_scale: float = 1.0
     """What the second and later inner steps multiply the inner learning rate by."""
+    inner_learning_rates: tuple[float, ...] = ()
+    """eta of each inner step, the last one of those beyond too; none: the run's."""
+    horizon: int | None = None
+    """T, steps a trajectory; none: the run's."""
+    seed: int | None = None
+    """Of held-out tasks and their rollouts; none: the run's."""
+    baselines: tuple[Baseline, ...] = ()
+    """What does not learn, on the same tasks: random, actions drawn evenly within their bounds;
+    oracle, those of who knows the task, where an environment has them."""
     paths: Path | None = None
     """Parquet file of where the bodies went, with the last of the policies."""
     threads: int = 1
@@ -281,6 +290,8 @@ class Evaluate(Command):
 
     def __post_init__(self):
         require_list("policy", self.policy)
+        if self.baselines:
+            require_list("baseline", self.baselines)
 
     def run(self) -> None:
         from metarl.evaluation import evaluate

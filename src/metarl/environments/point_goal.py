@@ -54,6 +54,11 @@ class PointGoal(TaskVectorEnv):
     def positions(self) -> np.ndarray:
         return self._positions.copy()
 
+    def oracle_actions(self) -> np.ndarray:
+        """Towards the goal, in each coordinate as far as one move goes."""
+        offsets = (self._environment_tasks - self._positions) / self.action_scale
+        return np.clip(offsets, self.single_action_space.low, self.single_action_space.high)
+
     def _start(self, generator: np.random.Generator) -> np.ndarray:
         self._positions[:] = 0.0
         return self._positions.copy()

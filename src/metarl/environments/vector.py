@@ -98,6 +98,17 @@ class TaskVectorEnv(VectorEnv, ABC):
         float64 [num_envs, 1 or 2], in a new array.
         """
 
+    def oracle_actions(self) -> np.ndarray:
+        """The actions [num_envs, A] of who knows the tasks, from where every environment is.
+
+        Raises:
+          InputError: nobody has written them down for this environment.
+        """
+        raise InputError(
+            f"{type(self).__name__} has no oracle; leave it out, PointGoal and those that implement"
+            " oracle_actions have one"
+        )
+
     @abstractmethod
     def _start(self, generator: np.random.Generator) -> np.ndarray:
         """Moves every environment to a start state, drawn by the generator, whatever the tasks.
