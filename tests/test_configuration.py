@@ -11,7 +11,7 @@ import yaml
 from metarl.configuration import (
     DEFAULTS,
     SCHEMA,
-    estimator_names,
+    estimator_losses,
     flags,
     published_evaluations,
     published_runs,
@@ -164,6 +164,7 @@ def test_overrides_replace_sections(folder):
         (b"seeds: [0]\nresults: \x00", "a.yaml, line 2: no YAML (special characters are not"),
         (b"seeds: [0\nresults: a", "a.yaml, line 2: no YAML (expected ',' or ']', but got ':')"),
         (b"seeds: 0\n\tresults: a", "a.yaml, line 2: no YAML (found character '\\t'"),
+        (b"a: {b: 1}\nseeds: [0]\na: 2", "a.yaml, line 3: no YAML (the key a stands there twice)"),
         (b"seeds: 2020-13-41", "a.yaml: no YAML (month must be in 1..12)"),
     ],
 )
@@ -282,6 +283,10 @@ def changed(*changes: tuple[tuple, object]) -> dict:
         ([((*POINT, "hidden_sizes"), 8)], "environments.PointGoal: hidden_sizes is 8; give a list"),
         ([((*POINT, "hidden_sizes"), [8, "8"])], "environments.PointGoal: hidden_sizes is (8, '8'"),
         ([((*POINT, "activation"), "elu")], "environments.PointGoal: activation is 'elu'; choose "),
+        (
+            [(("environments", "metarl.environments.half_cheetah:HalfCheetah"), {})],
+            "environments.metarl.environments.half_cheetah:HalfCheetah: environment 'metarl.envir",
+        ),
         ([(("environments", "Ant"), {})], "environments.Ant: unknown environment 'Ant'; choose "),
         (
             [(("algorithms", "maml_trpo", "settings"), {"outer_optimizer": "trpo"})],
@@ -299,7 +304,29 @@ def changed(*changes: tuple[tuple, object]) -> dict:
             [(("published", "Ant"), SMOKE["published"]["PointGoal_finn2017"])],
             "published.Ant.settings: unknown environment 'Ant'",
         ),
+        (
+            [(("base_seed",), 2**63)],
+            "base_seed: got 9223372036854775808; allowed: maximum 461168601",
+        ),
+        ([(("seeds",), [0, 2**63])], "seeds.1: got 9223372036854775808; allowed: maximum "),
+        ([(("seeds",), [0, 0])], "seeds: got [0, 0]; allowed: uniqueItems True"),
+        (
+            [(("convergence", "iterations"), 2**31)],
+            "convergence: iterations is 2147483648; give an",
+        ),
+        (
+            [(("published", "PointGoal_finn2017", "deviations", 0), 0)],
+            "published.PointGoal_finn2017.deviations.0: got 0; allowed: exclusiveMinimum 0",
+        ),
+        (
+            [(("claims", "visible_bias_min"), -0.1)],
+            "claims.visible_bias_min: got -0.1; allowed: ex",
+        ),
         # names
+        (
+            [(("audit", "mujoco", "rates", "estimators"), ["learn2learn_dice_as_coded"])],
+            "audit.mujoco.rates.estimators: got 'learn2learn_dice_as_coded', which adapts to a the",
+        ),
         (
             [(("algorithms", "lsf", "estimator"), "LSF")],
             "algorithms.lsf.estimator: got 'LSF'; allowed: fomaml, maml, lvc, dice, loaded_dice, ",
@@ -381,6 +408,50 @@ def changed(*changes: tuple[tuple, object]) -> dict:
         ([(("claims", "confidence"), 1.5)], "claims: criterion confidence is 1.5: give a number"),
         ([(("claims", "confidence"), DROP)], "claims: criterion confidence is missing"),
         ([(("claims", "luck"), 1.0)], "claims: criterion luck is unknown"),
+        # sizes beyond the machine
+        (
+            [((*POINT, "trajectories"), 10**9)],
+            "training_defaults with environments.PointGoal: tasks, trajectories, horizon, hidden_s",
+        ),
+        (
+            [(("training_defaults", "hidden_sizes"), [10**6, 10**6])],
+            "training_defaults: tasks, trajectories, horizon, hidden_sizes, inner_steps, ite",
+        ),
+        (
+            [(("published", "PointGoal_finn2017", "settings", "tasks"), 10**12)],
+            "training_defaults with published.PointGoal_finn2017.settings: tasks, trajectories, ",
+        ),
+        (
+            [((*POINT, "iterations"), 10**9)],
+            "training_defaults with environments.PointGoal: tasks,",
+        ),
+        (
+            [(("audit", "exact", "problems", "bandit", "sample_sizes"), [4, 10**6])],
+            "audit.exact.problems.bandit: sample_sizes is [4, 1000000]; give those of at most ",
+        ),
+        (
+            [(("convergence", "problems", "chain"), [4, 64])],
+            "convergence.problems.chain: sample_sizes is [4, 64]; give those of at most 20000 dist",
+        ),
+        ([(("evaluation", "tasks"), 10**9)], "evaluation: tasks, trajectories, horizon, "),
+        (
+            [(("published", "PointGoal_finn2017", "evaluation", "tasks"), 10**9)],
+            "published.PointGoal_finn2017.evaluation: tasks, trajectories, ",
+        ),
+        (
+            [((*POINT, "iterations"), 10**7), (("sample_size_study", "trajectories"), [10**7])],
+            "sample_size_study.trajectories: tasks, trajectories, ",
+        ),
+        ([(("audit", "monte_carlo", "replicates"), 10**9)], "audit.monte_carlo: replicates, samp"),
+        (
+            [(("audit", "mujoco", "bias", "replicates"), 10**9)],
+            "audit.mujoco.bias: replicates, outer_sample_",
+        ),
+        (
+            [(("audit", "mujoco", "rates", "outer_sample_size"), 10**9)],
+            "audit.mujoco.rates: replicates, outer_sample_size, tasks, sample_sizes are 4, 1000000",
+        ),
+        ([(("convergence", "seeds"), 10**9)], "convergence: seeds, step_sizes, sample_sizes are"),
         ([(("results",), "mine.yaml")], "results: got 'mine.yaml', in the place of a file; "),
         ([(("figures",), "mine.yaml/a")], "figures: got 'mine.yaml/a', in the place of a file; "),
     ],
@@ -454,7 +525,7 @@ def test_names_are_those_of_the_package():
     from metarl.audit.problems import PROBLEMS
     from metarl.estimators import CATALOGUE
 
-    assert set(estimator_names()) == set(CATALOGUE)
+    assert set(estimator_losses()) == set(CATALOGUE)
     schema = yaml.safe_load(SCHEMA.read_text())
     problems = schema["properties"]["audit"]["properties"]["exact"]["properties"]["problems"]
     assert problems["propertyNames"]["pattern"] == f"^({'|'.join(PROBLEMS)})(-[0-9]+)?$"

@@ -23,6 +23,7 @@ from metarl.environments import make
 from metarl.environments.mujoco_batch import MujocoVectorEnv
 from metarl.environments.vector import positive_integer
 from metarl.errors import RunError
+from metarl.progress import announce
 from metarl.settings import TrainingSettings
 
 ENVIRONMENT = "HalfCheetahDir"
@@ -177,6 +178,7 @@ class Timed:
         from metarl.training.iteration import MetaIteration
 
         started = time.perf_counter()
+        announce(f"bench: compiling {settings.algorithm} on {settings.environment} ...")
         self._iterate = MetaIteration(settings, estimator(settings.estimator), threads)
         self._state, self._number = self._iterate.start(), 0
         self.spent: list[float] = []
@@ -206,7 +208,8 @@ def measure(threads: int) -> tuple[float, float, dict[str, float], dict[str, flo
     timed["many"] = Timed(settings_of(REFERENCE, MANY * TASKS), threads)
     environment = make(ENVIRONMENT, TASKS, TRAJECTORIES, HORIZON, threads)
     raw = vector = 0.0
-    for _ in range(REPEATS):
+    for repeat in range(REPEATS):
+        announce(f"bench: round {repeat + 1}/{REPEATS} of physics and iterations ...")
         recorded = {name: run.iterate() for name, run in timed.items()}[REFERENCE]
         for actions in recorded:
             seconds_raw, seconds_vector = replay(environment, actions, threads)
@@ -230,6 +233,7 @@ def replay(environment: MujocoVectorEnv, actions: np.ndarray, threads: int) -> t
 
 def peak_memory(threads: int) -> float:
     """GiB that two iterations of `metarl train` with REFERENCE take, in a process of their own."""
+    announce("bench: the memory of a run ...")
     with tempfile.TemporaryDirectory() as folder:
         flags = {
             "environment": ENVIRONMENT,

@@ -20,8 +20,19 @@ from metarl.storage import pack_arrays, unpack_arrays, write_bytes
 ROOT = Path(__file__).parents[1]
 
 
+def run_identity(settings: Mapping, initial_policy: str | None = None) -> dict:
+    """What a training run is but for its length: a longer one goes on where a shorter one ended.
+
+    Args:
+      settings: of the run.
+      initial_policy: digest of the file that it starts from, if it does.
+    """
+    identity = {name: value for name, value in settings.items() if name != "iterations"}
+    return identity | ({"initial_policy": initial_policy} if initial_policy else {})
+
+
 def checkpoint_path(folder: Path, settings: Mapping) -> Path:
-    """Where the training run with these settings, under this code, keeps its checkpoint."""
+    """Where the training run with this `run_identity`, under this code, keeps its checkpoint."""
     modules = ("metarl.training.train", environment_module(settings["environment"]))
     return keyed_path(folder, settings, modules, [settings["estimator"]])
 

@@ -7,12 +7,14 @@ algorithm's. Imports no TensorFlow.
 """
 
 import ast
+import contextlib
 import dataclasses
+import functools
 import math
 import re
 import symtable
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from itertools import accumulate
 from pathlib import Path
@@ -20,19 +22,27 @@ from pathlib import Path
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
-from metarl import figures
-from metarl.audit.settings import MujocoSettings
+from metarl import environments, figures
+from metarl.audit.memory import require_convergence, require_monte_carlo, require_mujoco
+from metarl.audit.settings import (
+    MOST_ALONG,
+    MOST_ENUMERATED,
+    ConvergenceSettings,
+    ExactSettings,
+    MonteCarloSettings,
+    MujocoSettings,
+    distinct_samples,
+)
 from metarl.errors import InputError
-from metarl.settings import TrainingSettings
+from metarl.memory import SIZES, require_training
+from metarl.settings import TrainingSettings, require
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 CHAIN = "chain"  # the problem whose exact audit the figure estimator_matrix shows
 NO_SETTINGS = ("seeds", "audit")  # of an environment, but not of a run
-SIMULATED = (
-    "rates",
-    "bias",
-)  # parts of the audit in simulation, with N and replicates of their own
+MUJOCO_PARTS = ("rates", "bias")  # of the audit in simulation: each has its own N
 PUBLISHED_ALGORITHM = {"estimator": "maml", "algorithm": "maml_trpo"}
+SHARED_LOSSES = ("", "likelihood_ratio", "rewards_to_go")  # inner ones, of one theta'
 DEFAULTS = {  # of the settings that a configuration states; the others are a run's identity
     field.name: field.default
     for field in dataclasses.fields(TrainingSettings)
@@ -132,14 +142,16 @@ def study_runs(config: Mapping) -> dict[tuple[str, str, int], TrainingSettings]:
             studied[environment, algorithm, sample_size] = dataclasses.replace(
                 run, trajectories=sample_size, iterations=budget // sample_size
             )
+            with _at("sample_size_study.trajectories"):
+                require_training(studied[environment, algorithm, sample_size])
     return studied
 
 
 def simulated_audit(config: Mapping, environment: str, part: str) -> dict:
-    """The flags of `metarl audit mujoco` for one of SIMULATED, with those of the environment."""
+    """The flags of `metarl audit mujoco` for one of MUJOCO_PARTS, with those of the environment."""
     mujoco, place = config["audit"]["mujoco"], config["environments"][environment].get("audit", {})
     shared = {key: mujoco[key] for key in ("tasks", "pilot", "precision")}
-    own = {key: value for key, value in place.items() if key not in SIMULATED}
+    own = {key: value for key, value in place.items() if key not in MUJOCO_PARTS}
     return shared | mujoco[part] | own | place.get(part, {})
 
 
@@ -187,16 +199,20 @@ def _run(config: Mapping, layers: Mapping[str, Mapping], **identity: str) -> Tra
         _require_known(place, layer, DEFAULTS)
         settings |= layer
     try:
-        return TrainingSettings(
+        run = TrainingSettings(
             **identity,
             **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()},
         )
+        environments.sizes(run.environment)  # it can be made
     except InputError as error:
         setting = str(error).partition(" ")[0]  # a comma after it: one of several that clash
         stating = [place for place, layer in layers.items() if setting in layer]
         _, first, *others = layers
         several = [first, *(place for place in others if layers[place])]
         raise InputError(f"{' with '.join(stating[-1:] or several)}: {error}") from None
+    with _at(" with ".join(place for place, layer in layers.items() if layer.keys() & SIZES)):
+        require_training(run)
+    return run
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -228,7 +244,7 @@ def _load(path: Path) -> dict:
     """The mapping in a YAML file."""
     try:
         text = path.read_text(encoding="utf-8")
-        config = yaml.safe_load(text)
+        config = yaml.load(text, _Loader)
     except OSError as error:
         raise InputError(
             f"{_shown(path)}: {error.strerror}; give a file such as config/config.yaml"
@@ -241,6 +257,19 @@ def _load(path: Path) -> dict:
         kind = "no settings" if not config else f"a {type(config).__name__}"
         raise InputError(f"{_shown(path)}: holds {kind}; allowed: keys with their values")
     return config
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that a mapping states twice, of which YAML's own takes the last in silence."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node, keys = super().compose_mapping_node(anchor), set()
+        for key, _ in node.value:
+            if str(key.value) in keys:
+                problem = f"the key {key.value} stands there twice"
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+            keys.add(str(key.value))
+        return node
 
 
 def _yaml_fault(error: yaml.YAMLError, text: str) -> str:
@@ -277,6 +306,7 @@ def _check(config: Mapping) -> None:
     _check_simulated(config)
     _check_published(config)
     _check_claims(config)
+    _check_commands(config)
 
 
 def _check_folders(config: Mapping) -> None:
@@ -290,7 +320,7 @@ def _check_folders(config: Mapping) -> None:
 
 def _check_estimators(config: Mapping) -> None:
     """Every estimator is in the catalogue, or somewhere to be imported from."""
-    audits, names = config["audit"], estimator_names()
+    audits, losses = config["audit"], estimator_losses()
     named = {
         f"algorithms.{name}.estimator": [row["estimator"]]
         for name, row in config["algorithms"].items()
@@ -299,7 +329,7 @@ def _check_estimators(config: Mapping) -> None:
         f"audit.{place}.estimators": audit["estimators"]
         for place, audit in (
             *((level, audits[level]) for level in ("exact", "monte_carlo")),
-            *((f"mujoco.{part}", audits["mujoco"][part]) for part in SIMULATED),
+            *((f"mujoco.{part}", audits["mujoco"][part]) for part in MUJOCO_PARTS),
         )
     }
     named["convergence.estimators"] = config["convergence"]["estimators"]
@@ -307,9 +337,14 @@ def _check_estimators(config: Mapping) -> None:
         for name in estimators:
             if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
                 _require_plug_in(key, name)
-            elif name not in names:
+            elif name not in losses:
                 raise InputError(
-                    f"{key}: got {name!r}; allowed: {_join(names)}, or package.module:function"
+                    f"{key}: got {name!r}; allowed: {_join(losses)}, or package.module:function"
+                )
+            elif key.startswith("audit.mujoco") and losses[name] not in SHARED_LOSSES:
+                raise InputError(
+                    f"{key}: got {name!r}, which adapts to a theta' of its own; audit it in "
+                    "audit.exact alone"
                 )
 
 
@@ -355,20 +390,15 @@ def _check_audits(config: Mapping) -> None:
 
 
 def _check_simulated(config: Mapping) -> None:
-    """The audits in simulation can run, and their tables stand side by side."""
+    """The tables of the audits in simulation have each N once."""
     for environment in config["environments"]:
-        both = {}
-        for part in SIMULATED:
-            flags = simulated_audit(config, environment, part)
-            try:
-                MujocoSettings(policy=Path("policy.npz"), **flags)
-            except InputError as error:
-                raise InputError(f"audit.mujoco.{part}: {error}") from None
-            both[part] = set(flags["sample_sizes"])
-        if common := sorted(set.intersection(*both.values())):
+        rates, bias = (
+            set(simulated_audit(config, environment, part)["sample_sizes"]) for part in MUJOCO_PARTS
+        )
+        if rates & bias:
             raise InputError(
-                f"audit.mujoco.bias.sample_sizes: got {_join(common)}, which the rates of"
-                f" {environment} have too; allowed: others, a table has each N once"
+                f"audit.mujoco.bias.sample_sizes: got {_join(sorted(rates & bias))}, which the"
+                f" rates of {environment} have too; allowed: others, a table has each N once"
             )
 
 
@@ -392,10 +422,62 @@ def _check_published(config: Mapping) -> None:
 def _check_claims(config: Mapping) -> None:
     from metarl.claims.criteria import read_criteria  # takes pandas and SciPy along
 
-    try:
+    with _at("claims"):
         read_criteria(config["claims"])
+
+
+def _check_commands(config: Mapping) -> None:
+    """What the commands themselves check of their settings, before they load TensorFlow."""
+    audits, experiment = config["audit"], config["convergence"]
+    for name, problem in audits["exact"]["problems"].items():
+        with _at(f"audit.exact.problems.{name}"):
+            sizes = problem["sample_sizes"]
+            ExactSettings(
+                problem=(name,), estimators=audits["exact"]["estimators"], sample_sizes=sizes
+            )
+            _require_enumerable(name, sizes, MOST_ENUMERATED)
+    with _at("audit.monte_carlo"):
+        require_monte_carlo(MonteCarloSettings(**audits["monte_carlo"]))
+    for (environment, algorithm), run in training_runs(config).items():
+        for part in MUJOCO_PARTS if algorithm == audits["mujoco"]["algorithm"] else ():
+            with _at(f"audit.mujoco.{part}"):
+                simulated = simulated_audit(config, environment, part)
+                require_mujoco(MujocoSettings(policy=Path(), **simulated), run)
+        with _at("evaluation"):
+            require_training(_evaluated(run, config["evaluation"]))
+    evaluations = published_evaluations(config)
+    for name, run in published_runs(config).items():
+        with _at(f"published.{name}.evaluation"):
+            require_training(_evaluated(run, evaluations[name]))
+    shared = {k: v for k, v in experiment.items() if k != "problems"}
+    for name, sizes in experiment["problems"].items():
+        with _at(f"convergence.problems.{name}"):
+            _require_enumerable(name, sizes, MOST_ALONG)
+        with _at("convergence"):
+            require_convergence(ConvergenceSettings(problem=name, sample_sizes=sizes, **shared))
+
+
+def _require_enumerable(problem: str, sample_sizes: Sequence[int], most: int) -> None:
+    """Raises InputError where the largest N has more than `most` distinct samples."""
+    largest = max(sample_sizes)
+    number = distinct_samples(problem, largest)
+    allowed = f"those of at most {most} distinct samples, where {largest} has {number:.3g}"
+    require(number <= most, "sample_sizes", sample_sizes, allowed)
+
+
+def _evaluated(run: TrainingSettings, evaluation: Mapping) -> TrainingSettings:
+    """The settings of a run as `metarl evaluate` takes them."""
+    sizes = {key: evaluation[key] for key in ("tasks", "trajectories", "inner_steps")}
+    return dataclasses.replace(run, **sizes, iterations=1)
+
+
+@contextlib.contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Puts the place in the configuration before what is wrong there."""
+    try:
+        yield
     except InputError as error:
-        raise InputError(f"claims: {error}") from None
+        raise InputError(f"{place}: {error}") from None
 
 
 def _require_known(place: str, given: Mapping, known: Collection[str]) -> None:
@@ -449,15 +531,21 @@ def _join(names: Iterable) -> str:
 # --- estimators, without importing them --------------------------------------------------------
 
 
-def estimator_names() -> tuple[str, ...]:
-    """The names of the catalogue, read from its source: importing it takes TensorFlow along."""
+@functools.cache
+def estimator_losses() -> dict[str, str]:
+    """The inner loss of every estimator of the catalogue, "" where its row states none.
+
+    Read from the source: importing it takes TensorFlow along.
+    """
     folder = Path(__file__).parent / "estimators"
-    names = []
+    losses = {}
     for module, suffix in (("catalogue", ""), ("as_coded", "_as_coded")):
         for node in ast.walk(ast.parse((folder / f"{module}.py").read_text())):
             if isinstance(node, ast.FunctionDef) and node.decorator_list:
-                names.append(node.name + suffix)
-    return tuple(names)
+                stated = {field.arg: field.value for field in node.decorator_list[0].keywords}
+                loss = stated.get("inner_loss")
+                losses[node.name + suffix] = ast.unparse(loss) if loss else ""
+    return losses
 
 
 def _require_plug_in(key: str, name: str) -> None:

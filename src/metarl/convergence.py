@@ -30,8 +30,9 @@ import tensorflow as tf
 
 from metarl.adaptation import adapt, trajectory_gradients
 from metarl.audit.exact import ExactAudit, compositions, log_multinomial, samples
+from metarl.audit.memory import require_convergence
 from metarl.audit.problems import FiniteProblem, problem
-from metarl.audit.settings import ConvergenceSettings
+from metarl.audit.settings import MOST_ALONG, ConvergenceSettings
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.outer_values import ClosedForm
@@ -45,7 +46,6 @@ from metarl.storage import require_writable
 PER_OCTAVE = 4  # evaluated iterations in each doubling: k is known to a factor of 1.19
 CHUNK = 64  # iterations a compiled call
 ROWS = 8192  # parameters x compositions of an exact gradient: bounds memory, and is one compilation
-MOST_COMPOSITIONS = 20_000  # each is evaluated for every run at every evaluated iteration
 NO_DRAW = 2.0  # a uniform number that no trajectory takes: fills up draws to one static shape
 
 
@@ -264,6 +264,7 @@ def converge(settings: ConvergenceSettings, output: Path) -> None:
       InputError: an unknown name, or a problem or N that cannot be run; nothing is written.
     """
     require_writable(output)
+    require_convergence(settings)
     finite = problem(settings.problem)
     entries = [estimator(name) for name in settings.estimators]
     sizes = sorted(settings.sample_sizes)
@@ -272,7 +273,7 @@ def converge(settings: ConvergenceSettings, output: Path) -> None:
     evaluated = evaluated_iterations(settings.iterations)
     seeds, iterations = np.meshgrid(np.arange(settings.seeds), evaluated, indexing="ij")
     costs = [samples(finite, size) + 50 for size in sizes for _ in entries]
-    progress = Progress("curve", costs)
+    progress = Progress("curve", costs, shapes=[entry.name for _ in sizes for entry in entries])
     frames = []
     for size in sizes:
         audited = {row["estimator"]: row for row in experiment.exact.run(size)}
@@ -304,8 +305,8 @@ def require_experiment(finite: FiniteProblem, sample_sizes: Sequence[int]) -> No
         )
     for size in sample_sizes:
         number = samples(finite, size)
-        if number > MOST_COMPOSITIONS:
+        if number > MOST_ALONG:
             raise InputError(
                 f"sample size {size} on {finite.name} has {number} distinct samples; at most "
-                f"{MOST_COMPOSITIONS} can be evaluated along the way, give a smaller one"
+                f"{MOST_ALONG} can be evaluated along the way, give a smaller one"
             )

@@ -10,9 +10,15 @@ from metarl.settings import TrainingSettings
 from metarl.storage import pack_arrays, unpack_arrays, write_bytes
 
 
-def save_policy(parameters: np.ndarray, described: Mapping, path: Path) -> None:
-    """Writes the parameters [P] and the settings of their run, as one .npz with a checksum."""
-    write_bytes(pack_arrays({"parameters": parameters}, described), path)
+def save_policy(
+    parameters: np.ndarray, described: Mapping, path: Path, initial: np.ndarray | None = None
+) -> None:
+    """Writes parameters [P] and the settings of their run, as one .npz with a checksum.
+
+    With `initial` [P], where the run started, if its seed does not tell.
+    """
+    arrays = {"parameters": parameters} | ({} if initial is None else {"initial": initial})
+    write_bytes(pack_arrays(arrays, described), path)
 
 
 def load_policy(path: Path) -> tuple[np.ndarray, TrainingSettings]:
@@ -29,3 +35,8 @@ def load_policy(path: Path) -> tuple[np.ndarray, TrainingSettings]:
         raise InputError(
             f"{str(path)!r} is not a policy of `metarl train`; give one of its .npz"
         ) from error
+
+
+def load_initial(path: Path) -> np.ndarray | None:
+    """Where the run that ended in this policy started [P]; None where its seed tells."""
+    return unpack_arrays(path)[0].get("initial")

@@ -13,6 +13,7 @@ Averaging = Literal["steps", "trajectories"]
 OuterOptimizer = Literal["adam", "trpo"]
 Activation = Literal["tanh", "relu"]
 StateWeighting = Literal["discounted", "uniform"]
+Baseline = Literal["random", "oracle"]
 
 
 class InnerSettings(NamedTuple):

@@ -322,6 +322,16 @@ def test_a_level_that_cannot_see_maml_judges_no_control(judge):
     assert {one["outcome"] for one in claim["measurements"]} == {"reported"}
 
 
+def test_an_unbiased_estimate_is_flagged_at_a_confidence_that_places_share(judge):
+    """One in forty by chance, at one of two places, is no evidence; one in eighty is."""
+    sampled = sampled_frame()
+    mine = (sampled["estimator"] == "unbiased_baseline") & (sampled["level"] == "mujoco")
+    for margin, verdict in ((1.1, "reproduced"), (1.2, "not reproduced")):  # 2.24 / 1.96 is 1.14
+        value = 0.01 * margin
+        sampled.loc[mine, ["squared_bias", "squared_bias_low"]] = value, value - 0.01
+        assert judge(sampled=sampled)["controls"]["verdict"] == verdict
+
+
 def test_a_control_that_the_exact_audit_misses(judge):
     claim = judge(exact=exact_frame(**{CONTROL: (1e-15, 0.0, -1.0)}))["controls"]
     assert claim["verdict"] == "not reproduced"
@@ -734,7 +744,7 @@ def test_the_claims_speak_of_the_declared_confidence(files, tmp_path):
     audit = files(sampled=sampled_frame().assign(confidence=0.9))
     write_claims(CRITERIA_VALUES | {"confidence": 0.9}, audit, tmp_path / "claims")
     page = (tmp_path / "claims" / "claims.md").read_text()
-    assert "An interval of 90% excludes 0 by chance once in 20 times on this side." in page
+    assert "An interval of 90% excludes 0 by chance once in 20 times on this side;" in page
     assert "95" not in page and "0.9 interval" in page
 
 

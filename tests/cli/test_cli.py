@@ -93,6 +93,19 @@ BAD_INPUT = {
     f"{AUDIT} --sample-sizes 4 0": "sample size is 0; give an integer >= 1",
     f"{AUDIT} --sample-sizes two": "Error parsing --sample-sizes: Could not find valid parse",
     f"{AUDIT} --sample-sizes 1000000": "at most 5000000 can be enumerated, give a smaller one",
+    # sizes beyond the machine
+    f"{TRAIN} --trajectories 1000000000": "tasks, trajectories, horizon, hidden_sizes, "
+    "inner_steps, iterations are 2, 1000000000, 3, (4,), 1, 1: at least ",
+    f"{TRAIN} --iterations 1000000000": "GB of memory, where this machine has ",
+    f"{TRAIN} --hidden-sizes 1000000 1000000": "TB of memory, where this machine has ",
+    f"{TRAIN} --tasks 100000000000": "TB of memory, where this machine has ",
+    f"{EVALUATE} --tasks 1000000000": "TB of memory, where this machine has ",
+    f"{CONVERGENCE} --seeds 1000000000": "seeds, step_sizes, sample_sizes are 1000000000, ",
+    f"{MONTE_CARLO} --replicates 1000000000": "replicates, sample_sizes are 1000000000, (2,): at ",
+    f"{MONTE_CARLO} --sample-sizes 2 1000000000": "TB of memory, where this machine has ",
+    f"{MUJOCO} --replicates 1000000000": "replicates, outer_sample_size, tasks, sample_sizes are ",
+    f"{MUJOCO} --outer-sample-size 1000000000": "TB of memory, where this machine has ",
+    f"{BLACK_BOX} --gradient exits:g --replicates 1000000000": "replicates are 1000000000: at ",
     # files
     f"{EVALUATE} --policy absent.npz": "no file 'absent.npz'; give a file that metarl wrote",
     f"{EVALUATE} --policy .": "no file '.'; give a file that metarl wrote",
@@ -210,12 +223,13 @@ def test_bad_input_to_the_real_command(folder):
 
 
 def test_a_run_that_cannot_go_on(folder):
-    """An inner step into infinity, after TensorFlow has computed: status 1, one line, no result."""
+    """An inner step into infinity, after TensorFlow has computed: status 1, a line, no result."""
     before = contents(folder)
     finished = real_command(f"{TRAIN} --inner-learning-rate 3e38 --averaging trajectories")
     assert finished.returncode == 1
     assert finished.stdout == ""
-    assert_one_line(finished.stderr, "task 1, trajectory 0, step 0: the action is not finite")
+    _, error = finished.stderr.splitlines(keepends=True)  # after that of the compilation
+    assert_one_line(error, "task 1, trajectory 0, step 0: the action is not finite")
     assert contents(folder) == before
 
 
@@ -385,10 +399,12 @@ def test_every_flag_reaches_the_settings():
     paths = {"output": "o", "policy": "p", "checkpoints": "c", "tensorboard": "t"}
     arguments = words({**settings, **paths, "threads": 18})
     command = parse.parse("train", arguments)
-    assert vars(command.settings) == settings | {"outer_optimizer": "adam"}
+    assert vars(command.settings) == settings | {"outer_optimizer": "adam", "left_out": 0}
     other = [*arguments, "--outer-optimizer", "trpo", "--outer-epochs", "1"]
     other += ["--inner-kl-coefficient", "0", "--inner-kl-target", "0"]
-    assert parse.parse("train", other).settings.outer_optimizer == "trpo"
+    other += ["--left-out", "2"]  # which takes one outer epoch too
+    changed = parse.parse("train", other).settings
+    assert (changed.outer_optimizer, changed.left_out) == ("trpo", 2)
     assert {name: str(getattr(command, name)) for name in paths} == paths
     assert command.threads == 18
 
@@ -409,6 +425,10 @@ AUDITS = {
         "outer_sample_size": 6,
         "tasks": 7,
         "left_out": 3,
+        "horizon": 4,
+        "inner_learning_rate": 0.5,
+        "pilot": 4,
+        "precision": 0.7,
         "seed": 8,
         "confidence": 0.9,
     },

@@ -214,7 +214,7 @@ def test_every_step_equals_a_single_simulation(name):
         observations, rewards, terminations, *_ = environment.step(action)
         for i, single in enumerate(singles):
             if not alive[i]:
-                assert rewards[i] == 0.0 and terminations[i]
+                assert rewards[i] == 0.0 and not terminations[i]  # said once
                 continue
             single.step(action[i], frame_skip)
             np.testing.assert_allclose(observations[i], observe(single), rtol=1e-9, atol=1e-9)

@@ -24,7 +24,7 @@ from metarl.evaluation import evaluate
 from metarl.optimizers import optimizer_of
 from metarl.optimizers.measures import standard_error
 from metarl.outer_values import Sampled
-from metarl.policy_files import load_policy
+from metarl.policy_files import load_initial, load_policy
 from metarl.randomness import generator
 from metarl.rollouts import Sampler, make_sampler
 from metarl.settings import TrainingSettings
@@ -45,6 +45,7 @@ SETTINGS = TrainingSettings(
     outer_epochs=2,
     inner_kl_coefficient=0.01,
 )
+IDENTITY = checkpoints.run_identity(dataclasses.asdict(SETTINGS))
 
 
 def paths(folder: Path, tensorboard: Path | None = None) -> tuple[list[train.RunFiles], Path]:
@@ -158,10 +159,61 @@ def test_interrupted_between_any_two_checkpoints(stop_at, trained, tmp_path, mon
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
 
 
+def test_a_run_goes_on_where_a_shorter_one_ended(trained, tmp_path):
+    """With the policies along the way, the last of the shorter run among them."""
+    shorter = dataclasses.replace(SETTINGS, iterations=2)
+    train.train(shorter, *paths(tmp_path), policy_interval=1)
+    of_two = (tmp_path / "run.npz").read_bytes()
+    train.train(SETTINGS, *paths(tmp_path), policy_interval=1)
+    for name in ("run.parquet", "run.npz"):
+        assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
+    assert (tmp_path / "run_iteration_2.npz").read_bytes() == of_two
+    assert (tmp_path / "run_iteration_1.npz").exists()
+
+
+def test_a_shorter_run_leaves_the_checkpoint_of_a_longer_one(trained, tmp_path, capsys):
+    files, _ = paths(tmp_path)
+    shorter = dataclasses.replace(SETTINGS, iterations=1)
+    kept = {path: path.read_bytes() for path in (trained / "checkpoints").iterdir()}
+    train.train(shorter, files, trained / "checkpoints")
+    assert "is 3 iterations long, this run 1: it is run by itself" in capsys.readouterr().err
+    assert all(path.read_bytes() == whole for path, whole in kept.items())
+    whole, cut = (pd.read_parquet(folder / "run.parquet") for folder in (trained, tmp_path))
+    pd.testing.assert_frame_equal(cut, whole[whole["iteration"] < 1])
+    assert load_policy(tmp_path / "run.npz")[1] == shorter
+
+
+def test_a_run_starts_from_a_policy(trained, tmp_path):
+    policy = tmp_path / "start.npz"
+    policy.write_bytes((trained / "run.npz").read_bytes())
+    other = dataclasses.replace(SETTINGS, estimator="maml", iterations=1, outer_learning_rate=1e-9)
+    train.train(other, *paths(tmp_path), initial_policy=policy)
+    start, ended = load_policy(policy)[0], load_policy(tmp_path / "run.npz")[0]
+    np.testing.assert_allclose(ended, start, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(load_initial(tmp_path / "run.npz"), start)
+    # what the file holds is part of what the run is
+    train.train(dataclasses.replace(SETTINGS, seed=8, iterations=1), *paths(tmp_path / "other"))
+    policy.write_bytes((tmp_path / "other" / "run.npz").read_bytes())
+    train.train(other, *paths(tmp_path), initial_policy=policy)
+    ended = load_policy(tmp_path / "run.npz")[0]
+    np.testing.assert_allclose(ended, load_policy(policy)[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"hidden_sizes": (5,)}, {"activation": "relu"}, {"environment": "ReacherGoal"}],
+)
+def test_an_initial_policy_of_another_network_is_refused(trained, tmp_path, change):
+    settings = dataclasses.replace(SETTINGS, **change)
+    with pytest.raises(InputError, match="has 2 observations, 2 actions, hidden_sizes .4,., tanh"):
+        train.train(settings, *paths(tmp_path), initial_policy=trained / "run.npz")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_damaged_checkpoint_is_named_and_ignored(trained, tmp_path, capsys):
-    path = checkpoints.checkpoint_path(tmp_path / "checkpoints", dataclasses.asdict(SETTINGS))
+    path = checkpoints.checkpoint_path(tmp_path / "checkpoints", IDENTITY)
     path.parent.mkdir()
-    whole = checkpoints.checkpoint_path(trained / "checkpoints", dataclasses.asdict(SETTINGS))
+    whole = checkpoints.checkpoint_path(trained / "checkpoints", IDENTITY)
     damaged = bytearray(whole.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)
@@ -183,7 +235,7 @@ def test_a_checkpoint_of_another_run_under_its_name_is_set_aside(tmp_path, train
     train.train(other, *paths(tmp_path))
     folder = tmp_path / "checkpoints"
     mine, theirs = (
-        checkpoints.checkpoint_path(folder, dataclasses.asdict(settings))
+        checkpoints.checkpoint_path(folder, checkpoints.run_identity(dataclasses.asdict(settings)))
         for settings in (SETTINGS, other)
     )
     mine.write_bytes(theirs.read_bytes())
@@ -205,8 +257,8 @@ def test_a_physics_failure_keeps_the_last_good_checkpoint(tmp_path, monkeypatch,
     with pytest.raises(PhysicsError, match="task 1"):
         train.train(SETTINGS, *paths(tmp_path))
     monkeypatch.setattr(Sampler, "collect", collect)
-    path = checkpoints.checkpoint_path(tmp_path / "checkpoints", dataclasses.asdict(SETTINGS))
-    arrays, rows = checkpoints.load(path, dataclasses.asdict(SETTINGS))
+    path = checkpoints.checkpoint_path(tmp_path / "checkpoints", IDENTITY)
+    arrays, rows = checkpoints.load(path, IDENTITY)
     assert int(arrays["iteration"]) == 1 and len(rows) == 2
     train.train(SETTINGS, *paths(tmp_path))
     assert (tmp_path / "run.parquet").read_bytes() == (trained / "run.parquet").read_bytes()

@@ -74,7 +74,7 @@ MUJOCO_TABLES = tables(
     "mujoco_{e}_{point}_{part}",
     e=ONE_STEP,
     point=MUJOCO["points"],
-    part=configuration.SIMULATED,
+    part=configuration.MUJOCO_PARTS,
 )
 SAMPLED_TABLES = MONTE_CARLO_TABLES + MUJOCO_TABLES
 CONVERGENCE_TABLES = tables("convergence", "{problem}", problem=CONVERGENCE["problems"])
@@ -125,7 +125,7 @@ wildcard_constraints:
     sample_size=r"\d+",
     seed=r"\d+",
     point="initial|trained",
-    part="|".join(configuration.SIMULATED),
+    part="|".join(configuration.MUJOCO_PARTS),
 
 
 def rule_name(environment):

@@ -28,7 +28,7 @@ from scipy.special import gammaln
 
 from metarl.adaptation import adapt
 from metarl.audit.problems import FiniteProblem, problem
-from metarl.audit.settings import ExactSettings
+from metarl.audit.settings import MOST_ENUMERATED, ExactSettings
 from metarl.audit.text import text
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
@@ -41,7 +41,6 @@ from metarl.storage import require_writable
 from metarl.trajectories import Trajectories, step_scale
 
 CHUNK = 8192  # compositions a compiled call: bounds memory, and one shape means one compilation
-MOST_COMPOSITIONS = 5_000_000  # minutes on one core; beyond that enumeration is not the tool
 # of a problem; what is compiled takes them as arguments and serves all problems of one shape
 ARRAYS = ("parameters", "observations", "actions", "rewards", "mask", "log_transitions")
 
@@ -311,10 +310,10 @@ def samples(finite: FiniteProblem, sample_size: int) -> int:
 def require_enumerable(finite: FiniteProblem, sample_size: int) -> None:
     """Raises InputError for an N that cannot be enumerated."""
     number = samples(finite, sample_size)
-    if number > MOST_COMPOSITIONS:
+    if number > MOST_ENUMERATED:
         raise InputError(
             f"sample size {sample_size} on {finite.name} has {number} distinct samples; at most "
-            f"{MOST_COMPOSITIONS} can be enumerated, give a smaller one"
+            f"{MOST_ENUMERATED} can be enumerated, give a smaller one"
         )
 
 
@@ -335,7 +334,7 @@ def audit(settings: ExactSettings, output: Path) -> None:
     for finite, sample_size in units:
         require_enumerable(finite, sample_size)
     calls = [math.ceil(samples(finite, sample_size) / CHUNK) for finite, sample_size in units]
-    progress = Progress("sample size", calls)
+    progress = Progress("sample size", calls, shapes=range(len(units)))
     rows = []
     for finite, sample_size in units:
         rows += ExactAudit(finite, entries).run(sample_size)

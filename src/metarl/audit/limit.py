@@ -312,7 +312,8 @@ def audit(settings: LimitSettings, output: Path) -> None:
     require_writable(output)
     problems = [problem(name) for name in settings.problem]
     entries = [estimator(name) for name in settings.estimators]
-    progress = Progress("problem", [len(finite.rewards) ** 2 for finite in problems])
+    costs = [len(finite.rewards) ** 2 for finite in problems]
+    progress = Progress("problem", costs, shapes=[finite.name for finite in problems])
     rows = []
     for finite in problems:
         rows += Limit(finite, entries).rows()

@@ -24,7 +24,8 @@ import tensorflow as tf
 
 from metarl import checkpoints
 from metarl.audit import sampled
-from metarl.audit.settings import MonteCarloSettings
+from metarl.audit.memory import require_monte_carlo
+from metarl.audit.settings import ACTIONS, HORIZON, STATES, MonteCarloSettings
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import inner_chain, trajectory_shares
 from metarl.outer_values import ClosedForm, Loss, OuterValues, Sampled, Totals
@@ -34,10 +35,10 @@ from metarl.settings import InnerSettings
 from metarl.storage import require_writable
 from metarl.trajectories import Trajectories
 
-# Tang et al. 2021, robintyh1/neurips2021-meta-gradient-offpolicy-evaluation main.py:42-47: sizes,
-# discount, Dirichlet concentration (transitions are nearly deterministic), mean rewards uniform in
-# [0, 1], first state 0, no reward noise.
-STATES, ACTIONS, HORIZON, DISCOUNT, CONCENTRATION = 20, 5, 20, 0.8, 0.001
+# Tang et al. 2021, robintyh1/neurips2021-meta-gradient-offpolicy-evaluation main.py:42-47: sizes
+# (STATES, ACTIONS, HORIZON), discount, Dirichlet concentration (transitions are nearly
+# deterministic), mean rewards uniform in [0, 1], first state 0, no reward noise.
+DISCOUNT, CONCENTRATION = 0.8, 0.001
 INNER_LEARNING_RATE = 2.0  # ours: theta' gains about a tenth of V, so that adaptation matters
 CHUNK = 32  # replicates a compiled call, at most: one shape means one compilation for each N
 ROWS = 2048  # trajectories a compiled call, where N allows: each has a theta' - share of its own
@@ -456,6 +457,7 @@ def audit(settings: MonteCarloSettings, checkpoint_folder: Path, output: Path) -
       RunError: an estimate is not finite; what was finished stays in the checkpoint.
     """
     require_writable(output, checkpoint_folder / "checkpoint.npz")
+    require_monte_carlo(settings)
     run = Run(settings)
     described = dataclasses.asdict(settings)
     checkpoint = checkpoints.keyed_path(

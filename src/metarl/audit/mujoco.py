@@ -43,7 +43,8 @@ from metarl import checkpoints
 from metarl.adaptation import adapt
 from metarl.advantages import Baseline, fit, trajectories
 from metarl.audit import sampled
-from metarl.audit.settings import MujocoSettings
+from metarl.audit.memory import require_mujoco
+from metarl.audit.settings import SIMULATED, MujocoSettings
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.estimators.algebra import (
@@ -54,7 +55,7 @@ from metarl.estimators.algebra import (
 )
 from metarl.outer_values import Resimulated, Sampled, left_out_differences
 from metarl.policies import GaussianMLPPolicy
-from metarl.policy_files import load_policy
+from metarl.policy_files import load_initial, load_policy
 from metarl.randomness import generator
 from metarl.rollouts import Rollout, Sampler, make_sampler
 from metarl.settings import AdvantageSettings, TrainingSettings, require
@@ -62,7 +63,7 @@ from metarl.sources import environment_module
 from metarl.storage import require_writable
 from metarl.trajectories import Trajectories
 
-CHUNK = 8  # replicates simulated at a time: one shape means one compilation for each N
+CHUNK = SIMULATED  # replicates at a time: one shape means one compilation for each N
 PILOT_SAMPLE_SIZE = 100  # trajectories a task
 
 
@@ -89,7 +90,11 @@ class Point(NamedTuple):
 
 
 def audited_point(
-    settings: MujocoSettings, trained: np.ndarray, training: TrainingSettings, threads: int
+    settings: MujocoSettings,
+    trained: np.ndarray,
+    training: TrainingSettings,
+    threads: int,
+    initial: np.ndarray | None = None,
 ) -> Point:
     """The point that `settings` name.
 
@@ -98,12 +103,14 @@ def audited_point(
       trained: parameters [P] that the run ended with.
       training: the run's settings.
       threads: of the physics.
+      initial: parameters [P] that the run started from; None: those of its seed.
     """
     sampler = sampler_of(training, settings.tasks, PILOT_SAMPLE_SIZE, threads)
     policy = sampler.policy
     parameters = trained.astype(np.float64)
     if settings.point == "initial":
-        parameters = policy.initial_parameters(generator(training.seed, "initial parameters"))
+        drawn = policy.initial_parameters(generator(training.seed, "initial parameters"))
+        parameters = drawn if initial is None else initial.astype(np.float64)
     tasks = sampler.environment.sample_tasks(
         generator(settings.seed, "audited tasks"), settings.tasks
     )
@@ -388,23 +395,27 @@ def audit(
     """
     require_writable(output, checkpoint_folder / "checkpoint.npz")
     trained, training = load_policy(settings.policy)
+    initial = load_initial(settings.policy)
     steps = training.inner_steps
     require(steps == 1, "inner_steps", steps, "a policy trained with 1")
     changes = {"horizon": settings.horizon, "inner_learning_rate": settings.inner_learning_rate}
     training = dataclasses.replace(
         training, **{name: value for name, value in changes.items() if value is not None}
     )
+    require_mujoco(settings, training)
     reference = [sampled.REFERENCE] if settings.left_out else []
     names = dict.fromkeys((*reference, sampled.LINEARIZED, *settings.estimators))
     entries = {name: auditable(name) for name in names}
     described = {
         **dataclasses.asdict(settings),
         "policy": trained.astype(float).tolist(),
+        "initial": None if initial is None else initial.astype(float).tolist(),
         "training": dataclasses.asdict(training),
     }
     modules = ("metarl.audit.mujoco", environment_module(training.environment))
     checkpoint = checkpoints.keyed_path(checkpoint_folder, described, modules, settings.estimators)
-    run = Audit(settings, entries, audited_point(settings, trained, training, threads), threads)
+    point = audited_point(settings, trained, training, threads, initial)
+    run = Audit(settings, entries, point, threads)
     problem = f"{training.environment}, {settings.point} policy"
     if settings.horizon is not None:
         problem += f", {settings.horizon} steps"

@@ -29,6 +29,7 @@ from scipy.special import softmax
 
 from metarl.audit import sampled
 from metarl.audit.black_box import KEYS, Enumeration, Gradient, require_one_step
+from metarl.audit.memory import require_replicates
 from metarl.audit.monte_carlo import MDP, random_mdp, sample
 from metarl.audit.problems import problem
 from metarl.audit.settings import MINIMUM_REPLICATES, ExactSettings
@@ -275,6 +276,7 @@ def audit(settings: ExactSettings, output: Path) -> None:
       InputError: an unknown problem, or anything that a function does wrong; nothing is written.
     """
     require_writable(output)
+    require_replicates(settings)
     (name,) = settings.problem
     number = re.fullmatch(r"random_mdp_([0-9]+)", name)
     source = ProcessReplicates(name, int(number[1])) if number else FiniteReplicates(name)

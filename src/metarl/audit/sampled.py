@@ -28,7 +28,7 @@ import tensorflow as tf
 from scipy import stats
 
 from metarl import checkpoints
-from metarl.audit.settings import BIASED
+from metarl.audit.settings import BIASED, RESAMPLES
 from metarl.errors import RunError
 from metarl.progress import Progress
 from metarl.results import columns, tables
@@ -37,7 +37,6 @@ from metarl.results.writer import write_table
 
 REFERENCE = "leave_one_out"
 LINEARIZED = "lsf"
-RESAMPLES = 1000
 
 
 def gram(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -284,7 +283,8 @@ def audit_units(
     restored = checkpoints.load(checkpoint, described)
     finished = [] if restored is None else restored[1]
     first = 0 if restored is None else int(restored[0]["done"])
-    progress = Progress("measurement", costs, done=first)
+    sizes = [unit[-1] for unit in units]
+    progress = Progress("measurement", costs, done=first, shapes=sizes)
     for done, unit in enumerate(units[first:], start=first + 1):
         finished += measure(*unit)
         checkpoints.save(checkpoint, {"done": np.array(done)}, finished, described)

@@ -15,6 +15,27 @@ POINTS = ("initial", "trained")
 MINIMUM_REPLICATES = 3
 MINIMUM_SEEDS = 3
 BIASED = ("maml", "lvc")  # whose bias, which the paper's practical algorithms keep, is measured
+STATES, ACTIONS, HORIZON = 20, 5, 20  # of random MDPs: see metarl.audit.monte_carlo
+RESAMPLES = 1000  # of replicates, for intervals
+SIMULATED = 8  # replicates that metarl.audit.mujoco simulates at a time
+
+
+SHAPES = {  # of the finite problems: distinct trajectories M of a step, and inner steps
+    "bandit": (3, 1),
+    "chain": (4, 1),
+    "long_chain": (64, 1),
+    "windy": (6, 1),
+    "stopping": (4, 1),
+    "two_steps": (3, 2),
+}
+MOST_ENUMERATED = 5_000_000  # samples: minutes on one core; beyond, enumeration is not the tool
+MOST_ALONG = 20_000  # samples: each is evaluated for every run at every evaluated iteration
+
+
+def distinct_samples(problem: str, sample_size: int) -> int:
+    """How many samples of N trajectories there are, but for their order, on a finite problem."""
+    trajectories, inner_steps = SHAPES[problem.partition("-")[0]]
+    return math.comb(sample_size + trajectories - 1, trajectories - 1) ** inner_steps
 
 
 def require_confidence(confidence: float) -> None:
@@ -204,6 +225,7 @@ class ConvergenceSettings(AuditSettings):
             for value in values:
                 require(0 < value < math.inf, name, value, "a positive number")
         require(self.seeds >= MINIMUM_SEEDS, "seeds", self.seeds, f"an integer >= {MINIMUM_SEEDS}")
-        require(self.iterations >= 1, "iterations", self.iterations, "an integer >= 1")
+        allowed = "an integer >= 1 and < 2^31"
+        require(1 <= self.iterations < 2**31, "iterations", self.iterations, allowed)
         require(0 <= self.ridge < math.inf, "ridge", self.ridge, "a number >= 0")
         require_seed(self.seed)

@@ -20,7 +20,7 @@ from metarl.audit.settings import (
 from metarl.errors import InputError, RunError
 from metarl.figures import NAMES
 from metarl.results.columns import CONFIDENCE
-from metarl.settings import TrainingSettings, require, require_list, require_seed
+from metarl.settings import Baseline, TrainingSettings, require, require_list, require_seed
 
 
 class Command:
@@ -68,11 +68,14 @@ class Identify(Command):
         from metarl.identify.bundle import read_bundle
         from metarl.identify.compare import compare, failed
         from metarl.identify.text import as_json, describe, legend
+        from metarl.progress import announce
 
         results = []
         for path in self.bundles:
             try:
-                results.append(compare(path, read_bundle(path), self.tolerance))
+                bundle = read_bundle(path)
+                announce(f"{path}: compiling and comparing ...")
+                results.append(compare(path, bundle, self.tolerance))
             except InputError as error:
                 results.append(failed(path, error))
                 print(f"metarl: {error}", file=sys.stderr, flush=True)
@@ -201,7 +204,8 @@ class Convergence(Command):
 class Train(Command):
     """Meta-trains one run, or runs of several seeds.
 
-    An interrupted run goes on from its checkpoint and ends in the same bytes.
+    An interrupted run goes on from its checkpoint and ends in the same bytes; so does one that is
+    given more iterations than before.
     """
 
     settings: tyro.conf.OmitArgPrefixes[TrainingSettings]
@@ -215,6 +219,8 @@ class Train(Command):
     """In place of --seed: a run each, one after another, in files whose paths have {seed}."""
     policy_interval: int = 0
     """Also keep the policy every so many iterations, as POLICY_iteration_10.npz; 0: the last."""
+    initial_policy: Path | None = None
+    """File (.npz) of the policy to start from, of the same network; none: a random policy."""
     tensorboard: Path | None = None
     """Folder of TensorBoard scalars."""
     threads: int = 1
@@ -247,6 +253,7 @@ class Train(Command):
             self.seeds,
             self.policy_interval,
             self.threads,
+            self.initial_policy,
         )
 
 
@@ -267,6 +274,15 @@ class Evaluate(Command):
     """The most inner steps."""
     later_step_scale: float = 1.0
     """What the second and later inner steps multiply the inner learning rate by."""
+    inner_learning_rates: tuple[float, ...] = ()
+    """eta of each inner step, the last one of those beyond too; none: the run's."""
+    horizon: int | None = None
+    """T, steps a trajectory; none: the run's."""
+    seed: int | None = None
+    """Of held-out tasks and their rollouts; none: the run's."""
+    baselines: tuple[Baseline, ...] = ()
+    """What does not learn, on the same tasks: random, actions drawn evenly within their bounds;
+    oracle, those of who knows the task, where an environment has them."""
     paths: Path | None = None
     """Parquet file of where the bodies went, with the last of the policies."""
     threads: int = 1
@@ -274,6 +290,8 @@ class Evaluate(Command):
 
     def __post_init__(self):
         require_list("policy", self.policy)
+        if self.baselines:
+            require_list("baseline", self.baselines)
 
     def run(self) -> None:
         from metarl.evaluation import evaluate

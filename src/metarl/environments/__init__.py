@@ -7,6 +7,8 @@ Anyone's own needs no registration: wherever an environment is named, `package.m
 subclass of TaskVectorEnv, works too.
 """
 
+import functools
+
 import gymnasium
 
 from metarl import plug_ins
@@ -14,7 +16,7 @@ from metarl.environments.contract import check_contract
 from metarl.environments.vector import PhysicsError, TaskVectorEnv, positive_integer
 from metarl.errors import InputError
 
-__all__ = ["NAMES", "PhysicsError", "TaskVectorEnv", "entry_point", "make"]
+__all__ = ["NAMES", "PhysicsError", "TaskVectorEnv", "entry_point", "make", "sizes"]
 
 # name: where it is, and the published horizon, which gymnasium.make_vec defaults to
 _REGISTERED = {
@@ -95,6 +97,13 @@ def make(name: str, tasks: int, trajectories: int, horizon: int, threads: int = 
         return environment_class(**sizes)
     entry_point(name)
     return gymnasium.make_vec(f"metarl/{name}-v0", **sizes)
+
+
+@functools.cache
+def sizes(name: str) -> tuple[int, int]:
+    """O and A, of a step's observation and action, told by one environment of that name."""
+    environment = make(name, tasks=1, trajectories=1, horizon=1)
+    return environment.single_observation_space.shape[0], environment.single_action_space.shape[0]
 
 
 def _plug_in(name: str) -> type[TaskVectorEnv]:

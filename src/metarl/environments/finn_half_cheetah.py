@@ -39,8 +39,8 @@ class FinnHalfCheetah(HalfCheetah):
     observation_size = 20
     stage = mujoco.mjtStage.mjSTAGE_VEL
 
-    def __init__(self, num_envs: int, horizon: int, threads: int = 1):
-        super().__init__(num_envs, horizon, threads)
+    def __init__(self, num_envs: int, horizon: int, threads: int = 1, **modes):
+        super().__init__(num_envs, horizon, threads, **modes)
         measured = self.batch.bind("sensordata")
         self._centers, self._center_velocities = measured[:, :3], measured[:, 3:]
 

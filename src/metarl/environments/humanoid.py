@@ -37,11 +37,12 @@ class HumanoidDir2D(MujocoVectorEnv):
     position_size = 2
     observation_size = 292
 
-    def __init__(self, num_envs: int, horizon: int, threads: int = 1):
-        super().__init__(num_envs, horizon, threads)
+    def __init__(self, num_envs: int, horizon: int, threads: int = 1, **modes):
+        super().__init__(num_envs, horizon, threads, **modes)
         derived = ("cinert", "cvel", "qfrc_actuator")
         self._derived = [self.batch.bind(name) for name in derived]
         self._bodies = self.batch.bind("xipos")
+        self._center = np.zeros((self.num_envs, 2))
 
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
         """Unit vectors, [count, 2]."""
@@ -52,10 +53,10 @@ class HumanoidDir2D(MujocoVectorEnv):
         velocities = generator.uniform(-START_NOISE, START_NOISE, (self.num_envs, self.model.nv))
         return self.model.qpos0 + noise, velocities
 
-    def _start(self, generator: np.random.Generator) -> np.ndarray:
-        super()._start(generator)
-        self.batch.forward()
-        self._center = self._center_of_mass()
+    def _restart(self, mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        super()._restart(mask, generator)
+        self.batch.forward(ids=mask)
+        self._center = np.where(mask[:, None], self._center_of_mass(), self._center)
         return self._observe()
 
     def _center_of_mass(self) -> np.ndarray:

@@ -8,6 +8,7 @@ import contextlib
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import ClassVar
 
 import mujoco
 import numpy as np
@@ -15,7 +16,9 @@ from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 from gymnasium.spaces import Box
 from mujoco.batch import Batch, SimulationError
 
+from metarl.environments.frames import Frames
 from metarl.environments.vector import TaskVectorEnv, positive_integer
+from metarl.errors import InputError
 
 # MuJoCo answers each of these by resetting the simulation: a trajectory silently corrupted.
 _FIRST_RESET_WARNING = int(mujoco.mjtWarning.mjWARN_BADQPOS)
@@ -72,6 +75,7 @@ class MujocoVectorEnv(TaskVectorEnv):
       seconds_per_step: simulated time between two observations.
     """
 
+    metadata: ClassVar[dict] = {"render_modes": ["rgb_array"]}
     model_file: str
     frame_skip: int
     action_scale = 1.0
@@ -79,13 +83,14 @@ class MujocoVectorEnv(TaskVectorEnv):
     position_size = 1
     stage = mujoco.mjtStage.mjSTAGE_NONE
 
-    def __init__(self, num_envs: int, horizon: int, threads: int = 1):
+    def __init__(self, num_envs: int, horizon: int, threads: int = 1, **modes):
         """Loads the model and makes the simulations.
 
         Args:
           num_envs: K * N.
           horizon: T, the most steps of a trajectory.
           threads: the threads that step the simulations; results do not depend on it.
+          **modes: autoreset_mode and render_mode, of TaskVectorEnv.
 
         Raises:
           InputError: an argument is not a positive integer.
@@ -94,7 +99,7 @@ class MujocoVectorEnv(TaskVectorEnv):
             self.model = self._make_model()
         low, high = self.model.actuator_ctrlrange.T / self.action_scale
         action_space = Box(low, high, dtype=np.float64)
-        super().__init__(num_envs, horizon, self.observation_size, action_space)
+        super().__init__(num_envs, horizon, self.observation_size, action_space, **modes)
         # a persistent batch goes on from the stage computed last: computing it costs nothing
         self.batch = Batch(
             self.model,
@@ -103,6 +108,8 @@ class MujocoVectorEnv(TaskVectorEnv):
             persistent=self.stage != mujoco.mjtStage.mjSTAGE_NONE,
         )
         self.seconds_per_step = self.model.opt.timestep * self.frame_skip
+        self.metadata["render_fps"] = round(1 / self.seconds_per_step)
+        self._frames = Frames(self.model) if self.render_mode else None
         # live views of the simulations' states
         self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self._controls = self.batch.bind("ctrl")
@@ -134,11 +141,29 @@ class MujocoVectorEnv(TaskVectorEnv):
         """Whether the current state ends the trajectory: bool [num_envs]."""
 
     def _start(self, generator: np.random.Generator) -> np.ndarray:
-        self.batch.reset(stage=mujoco.mjtStage.mjSTAGE_NONE)
-        self._qpos[:], self._qvel[:] = self._start_states(generator)
+        return self._restart(np.ones(self.num_envs, bool), generator)
+
+    def _restart(self, mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        positions, velocities = self._start_states(generator)
+        self.batch.reset(ids=mask, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._qpos[mask], self._qvel[mask] = positions[mask], velocities[mask]
         if self.stage != mujoco.mjtStage.mjSTAGE_NONE:
-            self.batch.forward(stage=self.stage)
+            self.batch.forward(ids=mask, stage=self.stage)
         return self._observe()
+
+    def render(self) -> tuple[np.ndarray, ...]:
+        """A frame of every environment, uint8 [HEIGHT, WIDTH, 3].
+
+        Raises:
+          InputError: render_mode is None.
+        """
+        if self._frames is None:
+            raise InputError("render_mode is None; make the environment with 'rgb_array'")
+        return tuple(map(self._frames.draw, self._qpos))
+
+    def close_extras(self, **kwargs) -> None:
+        if self._frames is not None:
+            self._frames.close()
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         previous_qpos = self._qpos.copy()

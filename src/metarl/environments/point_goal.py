@@ -29,13 +29,14 @@ class PointGoal(TaskVectorEnv):
     task_size = 2
     action_scale = 1.0
 
-    def __init__(self, num_envs: int, horizon: int, threads: int = 1):
+    def __init__(self, num_envs: int, horizon: int, threads: int = 1, **modes):
         """Puts the points at the origin.
 
         Args:
           num_envs: K * N.
           horizon: T, the most steps of a trajectory.
           threads: as the other environments have it; moving points takes no threads.
+          **modes: autoreset_mode and render_mode, of TaskVectorEnv.
 
         Raises:
           InputError: an argument is not a positive integer.
@@ -43,7 +44,7 @@ class PointGoal(TaskVectorEnv):
         positive_integer("threads", threads)
         largest = LARGEST_MOVE / self.action_scale
         actions = Box(-largest, largest, (2,), np.float64)
-        super().__init__(num_envs, horizon, observation_size=2, action_space=actions)
+        super().__init__(num_envs, horizon, observation_size=2, action_space=actions, **modes)
         self._positions = np.zeros((self.num_envs, 2))
 
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
@@ -54,8 +55,16 @@ class PointGoal(TaskVectorEnv):
     def positions(self) -> np.ndarray:
         return self._positions.copy()
 
+    def oracle_actions(self) -> np.ndarray:
+        """Towards the goal, in each coordinate as far as one move goes."""
+        offsets = (self._environment_tasks - self._positions) / self.action_scale
+        return np.clip(offsets, self.single_action_space.low, self.single_action_space.high)
+
     def _start(self, generator: np.random.Generator) -> np.ndarray:
-        self._positions[:] = 0.0
+        return self._restart(np.ones(self.num_envs, bool), generator)
+
+    def _restart(self, mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        self._positions[mask] = 0.0
         return self._positions.copy()
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -32,8 +32,8 @@ class RandomParameters(PlanarBody):
     preset = "promp2018"
     action_scale = 0.1
 
-    def __init__(self, num_envs: int, horizon: int, threads: int = 1):
-        super().__init__(num_envs, horizon, threads)
+    def __init__(self, num_envs: int, horizon: int, threads: int = 1, **modes):
+        super().__init__(num_envs, horizon, threads, **modes)
         self._fields = {name: self.batch.expand(name) for name in BASES}
         self._published = {name: getattr(self.model, name).copy() for name in BASES}
         self.task_size = sum(x.size for x in self._published.values())
@@ -42,21 +42,18 @@ class RandomParameters(PlanarBody):
         """Exponents x, [count, D]."""
         return generator.uniform(-LARGEST_EXPONENT, LARGEST_EXPONENT, (count, self.task_size))
 
-    def reset(
-        self, *, seed: int | None = None, options: dict | None = None
-    ) -> tuple[np.ndarray, dict]:
-        """As `TaskVectorEnv.reset`, and gives every simulation its task's model."""
-        result = super().reset(seed=seed, options=options)
+    def _assign(self, tasks: np.ndarray, mask: np.ndarray) -> None:
+        """As `TaskVectorEnv._assign`, and gives the simulations of the mask their task's model."""
+        super()._assign(tasks, mask)
         position, velocity = self._qpos.copy(), self._qvel.copy()
         begin = 0
         for name, published in self._published.items():
-            exponents = self._environment_tasks[:, begin : begin + published.size]
-            multipliers = BASES[name] ** exponents.reshape(self.num_envs, *published.shape)
-            self._fields[name][:] = published * multipliers
+            exponents = self._environment_tasks[mask, begin : begin + published.size]
+            multipliers = BASES[name] ** exponents.reshape(-1, *published.shape)
+            self._fields[name][mask] = published * multipliers
             begin += published.size
-        self.batch.set_const()
+        self.batch.set_const(ids=mask)
         self._qpos[:], self._qvel[:] = position, velocity
-        return result
 
     def _reward(self, previous_qpos: np.ndarray, controls: np.ndarray) -> np.ndarray:
         velocities = (self._qpos[:, 0] - previous_qpos[:, 0]) / self.seconds_per_step

@@ -40,8 +40,8 @@ class ReacherGoal(MujocoVectorEnv):
     observation_size = 8
     stage = mujoco.mjtStage.mjSTAGE_POS
 
-    def __init__(self, num_envs: int, horizon: int, threads: int = 1):
-        super().__init__(num_envs, horizon, threads)
+    def __init__(self, num_envs: int, horizon: int, threads: int = 1, **modes):
+        super().__init__(num_envs, horizon, threads, **modes)
         self._fingertips = self.batch.bind("xpos")[:, self.model.body("fingertip").id, :2]
 
     def sample_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:

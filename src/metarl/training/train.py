@@ -4,6 +4,7 @@ Read `train_run` top to bottom.
 """
 
 import dataclasses
+import hashlib
 import math
 import sys
 from collections.abc import Sequence
@@ -14,12 +15,13 @@ import gymnasium
 import numpy as np
 import tensorflow as tf
 
-from metarl import checkpoints
-from metarl.errors import RunError
+from metarl import checkpoints, environments
+from metarl.errors import InputError, RunError
 from metarl.estimators import Estimator, estimator
+from metarl.memory import require_training
 from metarl.optimizers.promp import LARGEST_CHANGE
-from metarl.policy_files import save_policy
-from metarl.progress import Progress
+from metarl.policy_files import load_policy, save_policy
+from metarl.progress import Progress, announce
 from metarl.results import columns
 from metarl.results.writer import write_table
 from metarl.settings import TrainingSettings
@@ -58,6 +60,7 @@ def train(
     seeds: Sequence[int] = (),
     policy_interval: int = 0,
     threads: int = 1,
+    initial_policy: Path | None = None,
 ) -> None:
     """Trains runs that differ in their seeds, one after another; they share what is compiled.
 
@@ -66,25 +69,30 @@ def train(
     Args:
       settings: of the runs.
       files: one a seed.
-      checkpoint_folder: where runs keep their checkpoints; one that was interrupted goes on from
-        it, one that is complete is not run again.
+      checkpoint_folder: where runs keep their checkpoints; one that was interrupted, or is to be
+        longer than before, goes on from it; one that is complete is not run again.
       seeds: of the runs; none: the one of the settings.
       policy_interval: also keep the policy every so many iterations, the policy of a run that is so
         long; 0: only the last.
       threads: of the machine to use; results do not depend on it.
+      initial_policy: file of the policy that they start from, in place of a random one.
 
     Raises:
-      InputError: an unknown estimator, or a path that cannot be written.
+      InputError: an unknown estimator, a path that cannot be written, sizes beyond the machine, or
+        an initial policy of another network.
       PhysicsError: a simulation failed; the last good checkpoint stays.
       NonFiniteGradient: likewise for the meta-gradient.
     """
     entry = estimator(settings.estimator)
     places = [path for of_run in files for path in (of_run.output, of_run.policy)]
     places += [of_run.tensorboard / "events" for of_run in files if of_run.tensorboard]
-    require_writable(*places, checkpoint_folder / "checkpoint.npz")
+    inputs = [initial_policy] if initial_policy else []
+    require_writable(*places, checkpoint_folder / "checkpoint.npz", inputs=inputs)
+    require_training(settings)
+    initial = read_initial(initial_policy, settings) if initial_policy else None
     iterate = MetaIteration(settings, entry, threads)
     for seed, of_run in zip(seeds or [settings.seed], files, strict=True):
-        train_run(iterate.of_seed(seed), entry, of_run, checkpoint_folder, policy_interval)
+        train_run(iterate.of_seed(seed), entry, of_run, checkpoint_folder, policy_interval, initial)
 
 
 def train_run(
@@ -93,18 +101,29 @@ def train_run(
     files: RunFiles,
     checkpoint_folder: Path,
     policy_interval: int,
+    initial: np.ndarray | None = None,
 ) -> None:
-    """Trains one run: see `train`."""
+    """Trains one run, from the parameters `initial` [P] if there are any: see `train`."""
     settings = iterate.settings
     described = dataclasses.asdict(settings)
-    checkpoint = checkpoints.checkpoint_path(checkpoint_folder, described)
-    state, rows, first = iterate.start(), [], 0
-    if (restored := checkpoints.load(checkpoint, described)) is not None:
+    state, rows, first = start(iterate, initial), [], 0
+    identity, restored = resume(checkpoint_folder, settings, initial)
+    checkpoint = checkpoints.checkpoint_path(checkpoint_folder, identity)
+    if restored is not None:
         arrays, rows = restored
         state, first = unpack_state(arrays, like=state), int(arrays["iteration"])
 
+    def keep(state: RunState, done: int) -> None:
+        """Writes the policy that a run of `done` iterations would end with, where it is asked."""
+        if policy_interval and done % policy_interval == 0 and 0 < done < settings.iterations:
+            shorter = described | {"iterations": done}
+            save_policy(state.parameters.numpy(), shorter, files.policy_after(done), initial)
+
+    keep(state, first)  # the last one of a shorter run is one along the way of this
     writer = tf.summary.create_file_writer(str(files.tensorboard)) if files.tensorboard else None
-    progress = Progress("iteration", [1.0] * settings.iterations, done=first)
+    costs = [1.0] * settings.iterations
+    compiled = iterate.adapt.experimental_get_tracing_count()  # by a run of another seed
+    progress = Progress("iteration", costs, first, None if compiled else ["all"] * len(costs))
     for number in range(first, settings.iterations):
         before = state
         state, iteration = iterate(before, number)
@@ -121,20 +140,68 @@ def train_run(
             )
         latest = curve_rows(settings, number, iteration, effective_sample_size)
         rows += latest
-        done = number + 1
-        if policy_interval and done % policy_interval == 0 and done < settings.iterations:
-            shorter = described | {"iterations": done}
-            save_policy(state.parameters.numpy(), shorter, files.policy_after(done))
-        arrays = pack_state(state) | {"iteration": np.array(done)}
-        checkpoints.save(checkpoint, arrays, rows, described)
+        keep(state, number + 1)
+        arrays = pack_state(state) | {"iteration": np.array(number + 1)}
+        checkpoints.save(checkpoint, arrays, rows, identity)
         progress.advance(progress_text(settings, latest))
         if writer:
             write_scalars(writer, number, latest)
 
     for warning in warnings_of(settings, rows):
         print(f"warning: {warning}", file=sys.stderr)
-    save_policy(state.parameters.numpy(), described, files.policy)
+    save_policy(state.parameters.numpy(), described, files.policy, initial)
     write_table(columns.TRAINING, rows, files.output)
+
+
+def start(iterate: MetaIteration, initial: np.ndarray | None) -> RunState:
+    """The state before iteration 0: at `initial` [P], or at random parameters."""
+    if initial is None:
+        return iterate.start()
+    parameters = tf.constant(initial)
+    return RunState(parameters, iterate.optimizer.start(parameters, iterate.settings))
+
+
+def read_initial(path: Path, settings: TrainingSettings) -> np.ndarray:
+    """The parameters [P] in a policy's file, for a run of the same network.
+
+    Raises:
+      InputError: no policy, or one of other layers, observations or actions.
+    """
+    parameters, trained = load_policy(path)
+    kinds = [
+        (*environments.sizes(x.environment), tuple(x.hidden_sizes), x.activation)
+        for x in (trained, settings)
+    ]
+    if kinds[0] != kinds[1]:
+        theirs, ours = (
+            f"{observations} observations, {actions} actions, hidden_sizes {sizes}, {activation}"
+            for observations, actions, sizes, activation in kinds
+        )
+        raise InputError(
+            f"the initial policy {str(path)!r} has {theirs}, the run {ours}; give one of the same"
+        )
+    return parameters
+
+
+def resume(
+    folder: Path, settings: TrainingSettings, initial: np.ndarray | None
+) -> tuple[dict, tuple[dict[str, np.ndarray], list[dict]] | None]:
+    """The run's identity, and the checkpoint of an earlier run of it, if there is one.
+
+    A run that is to be shorter than what is there has a checkpoint of its own.
+    """
+    digest = None if initial is None else hashlib.sha256(initial.tobytes()).hexdigest()
+    identity = checkpoints.run_identity(dataclasses.asdict(settings), digest)
+    path = checkpoints.checkpoint_path(folder, identity)
+    restored = checkpoints.load(path, identity)
+    if restored is None or int(restored[0]["iteration"]) <= settings.iterations:
+        return identity, restored
+    announce(
+        f"checkpoint {str(path)!r} is {int(restored[0]['iteration'])} iterations long, this run"
+        f" {settings.iterations}: it is run by itself, and the longer one stays"
+    )
+    identity = identity | {"iterations": settings.iterations}
+    return identity, checkpoints.load(checkpoints.checkpoint_path(folder, identity), identity)
 
 
 class NonFiniteGradient(RunError):
