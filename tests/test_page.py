@@ -79,6 +79,19 @@ def test_every_picture_has_words(read, report_inputs):
     assert len(read().all("img")) == 1
 
 
+def test_films_are_inside_the_page(read, tmp_path):
+    """An empty file is a film that could not be made."""
+    films = [tmp_path / name for name in ("PointGoal.webp", "AntDir.webp")]
+    films[0].write_bytes(b"RIFF\x04\x00\x00\x00WEBP")
+    films[1].write_bytes(b"")
+    page = read(films=films)
+    (picture,) = [x for x in page.all("img") if x["src"].startswith("data:image/webp;base64,UklG")]
+    assert picture["alt"].startswith("PointGoal: a held-out task a row")
+    films[1].write_bytes(b"GIF89a")
+    with pytest.raises(InputError, match="is no WebP; make it again with metarl film"):
+        read(films=films)
+
+
 def test_a_chart_each_environment_and_each_named_problem(read):
     page = read()
     charts = [div["id"] for div in page.all("div") if "plotly-graph-div" in div.get("class", "")]

@@ -445,8 +445,6 @@ def test_refused_seeds_and_modes():
         make("PointGoal", 1, 2, 3).reset(seed=[1, 2, 3])
     with pytest.raises(InputError, match="autoreset_mode is 'same_step'; give 'disabled' or"):
         gymnasium.make_vec("metarl/PointGoal-v0", autoreset_mode="same_step")
-    with pytest.raises(InputError, match="render_mode is 'rgb_array'; give None"):
-        gymnasium.make_vec("metarl/PointGoal-v0", render_mode="rgb_array")
     with pytest.raises(InputError, match="render_mode is 'human'; give None or 'rgb_array'"):
         gymnasium.make_vec("metarl/AntDir-v0", render_mode="human")
     with pytest.raises(InputError, match="render_mode is None; make the environment with 'rgb_"):

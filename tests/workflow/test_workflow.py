@@ -153,6 +153,7 @@ def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems,
         **{f"train_{environment}": count for environment, count in runs.items()},
         "train_study": study,
         "evaluate": sum(runs.values()),
+        "film": len(runs),
         **DRAWN,
         "judge_claims": 1,
         **PAGE,
@@ -284,11 +285,13 @@ def test_a_second_call_does_nothing(finished):
         ("evaluation.py", {"evaluate": 6, "draw_adaptation": 1, "judge_claims": 1, **PAGE}),
         (
             "environments/point_goal.py",
-            {"train_PointGoal": 3, "train_study": 2, "evaluate": 3, "audit_mujoco": 2, **RETURNS},
+            {"train_PointGoal": 3, "train_study": 2, "evaluate": 3, "audit_mujoco": 2, **RETURNS}
+            | {"film": 1},
         ),
         (
             "training/train.py",
-            {**TRAINED, "train_study": 2, "evaluate": 6, "audit_mujoco": 4, **RETURNS},
+            {**TRAINED, "train_study": 2, "evaluate": 6, "audit_mujoco": 4, **RETURNS}
+            | {"film": 2},
         ),
     ],
 )
@@ -316,6 +319,7 @@ def test_a_new_seed_asks_for_training_alone(finished):
         "train_study": 2,
         "evaluate": 6,
         "audit_mujoco": 4,  # of a policy that the job of the new seed writes again, the same
+        "film": 2,  # likewise
         **RETURNS,
     }
 
@@ -346,6 +350,7 @@ def test_the_smoke_scale_from_end_to_end(tmp_path):
     assert len(list(results.glob("audit/exact_*.parquet"))) == 3
     assert len(list(results.glob("audit/mujoco_*.parquet"))) == 4
     assert len(list(results.glob("audit/monte_carlo.parquet"))) == 1
+    assert len(list(results.glob("films/*.webp"))) == 2
     assert len(list(results.glob("convergence/*.parquet"))) == 1
     assert all(path.stat().st_size for path in results.rglob("*.parquet"))
 

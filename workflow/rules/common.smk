@@ -41,6 +41,8 @@ ARCHIVED_PATHS = {  # by the figure that shows them
     for figure in ("point_paths", "torso_positions")
 }
 
+FILMED = next(iter(config["algorithms"]))  # whose first run is filmed
+
 RUN = "{environment}/{algorithm}/seed_{seed}"
 STUDY_RUN = "{environment}/{algorithm}/N{sample_size}/seed_{seed}"
 SEEDS = {environment: configuration.seeds(config, environment) for environment in ENVIRONMENTS}

@@ -1,3 +1,21 @@
+# What adaptation does, as an animated picture; an empty file where nothing draws offscreen.
+rule film:
+    input:
+        lambda wildcards: sources("metarl.film", environment_module(wildcards.environment)),
+        policy=lambda wildcards: (
+            f"{RESULTS}/train/{wildcards.environment}/{FILMED}"
+            f"/seed_{SEEDS[wildcards.environment][0]}.npz"
+        ),
+    output:
+        f"{RESULTS}/films/{{environment}}.webp",
+    log:
+        f"{LOGS}/films/{{environment}}.log",
+    threads: 1
+    shell:
+        "metarl film --policy {input.policy} --output {output} > {log} 2>&1"
+        " || {{ grep -qE 'nothing draws frames|render_mode is' {log} && : > {output}; }}"
+
+
 # Everything on one page, which a browser opens without a network: verdicts, charts to explore, figures,
 # settings and processor time.
 rule page:
@@ -7,6 +25,7 @@ rule page:
         claims=f"{FIGURES}/claims.json",
         training=TRAINING_TABLES,
         exact=AUDIT_TABLES,
+        films=expand(f"{RESULTS}/films/{{environment}}.webp", environment=ENVIRONMENTS),
     output:
         f"{FIGURES}/index.html",
     log:
@@ -24,5 +43,5 @@ rule page:
     shell:
         "metarl page --figures {params.folder} --claims {input.claims} --scale {params.scale:q}"
         " {params.banner} --training {input.training} --exact {input.exact}"
-        " --benchmarks {params.benchmarks} --settings {params.settings:q}"
+        " --films {input.films} --benchmarks {params.benchmarks} --settings {params.settings:q}"
         " --output {output} > {log} 2>&1"

@@ -410,6 +410,25 @@ class Stability(Command):
 
 
 @dataclass(frozen=True)
+class Film(Command):
+    """Films a policy on held-out tasks before and after an inner step, as an animated picture."""
+
+    policy: Path
+    """Policy (.npz) of `train`."""
+    output: Path
+    """WebP file; a task a row, before adaptation on the left."""
+    tasks: int = 2
+    """How many."""
+    seed: int = 0
+    """Of tasks and rollouts."""
+
+    def run(self) -> None:
+        from metarl.film import film
+
+        film(**vars(self))
+
+
+@dataclass(frozen=True)
 class Page(Command):
     """Writes the report as one page for a browser: verdicts, charts, figures, settings."""
 
@@ -427,6 +446,8 @@ class Page(Command):
     """Parquet files of `train`, for the learning curves."""
     exact: tuple[Path, ...] = ()
     """Parquet files of `audit exact`, for the charts of bias and variance."""
+    films: tuple[Path, ...] = ()
+    """Animated pictures of `film`, each named after its environment."""
     benchmarks: Path | None = None
     """Folder of Snakemake's benchmark files (.tsv), for the processor time."""
     settings: str = ""
@@ -490,6 +511,7 @@ COMMANDS: dict[str, type[Command]] = {
     "figure": Figure,
     "claims": Claims,
     "stability": Stability,
+    "film": Film,
     "page": Page,
     "bench": Bench,
 }

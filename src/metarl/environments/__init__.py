@@ -71,7 +71,9 @@ def entry_point(name: str) -> str:
     return _REGISTERED[name][0]
 
 
-def make(name: str, tasks: int, trajectories: int, horizon: int, threads: int = 1) -> TaskVectorEnv:
+def make(
+    name: str, tasks: int, trajectories: int, horizon: int, threads: int = 1, **modes
+) -> TaskVectorEnv:
     """Makes a vector environment of tasks x trajectories environments.
 
     Args:
@@ -81,6 +83,7 @@ def make(name: str, tasks: int, trajectories: int, horizon: int, threads: int = 
       trajectories: N, of every task.
       horizon: T, the most steps of a trajectory.
       threads: the threads that step the simulations.
+      **modes: autoreset_mode and render_mode, of TaskVectorEnv.
 
     Returns:
       The environment.
@@ -90,7 +93,7 @@ def make(name: str, tasks: int, trajectories: int, horizon: int, threads: int = 
         positive integer.
     """
     num_envs = positive_integer("tasks", tasks) * positive_integer("trajectories", trajectories)
-    sizes = {"num_envs": num_envs, "horizon": horizon, "threads": threads}
+    sizes = {"num_envs": num_envs, "horizon": horizon, "threads": threads} | modes
     if ":" in name:
         environment_class = _plug_in(name)
         check_contract(name, environment_class)

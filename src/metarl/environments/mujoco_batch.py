@@ -77,6 +77,7 @@ class MujocoVectorEnv(TaskVectorEnv):
 
     metadata: ClassVar[dict] = {"render_modes": ["rgb_array"]}
     model_file: str
+    view: ClassVar[dict | None] = None
     frame_skip: int
     action_scale = 1.0
     observation_size: int
@@ -109,7 +110,7 @@ class MujocoVectorEnv(TaskVectorEnv):
         )
         self.seconds_per_step = self.model.opt.timestep * self.frame_skip
         self.metadata["render_fps"] = round(1 / self.seconds_per_step)
-        self._frames = Frames(self.model) if self.render_mode else None
+        self._frames = Frames(self.model, self.view) if self.render_mode else None
         # live views of the simulations' states
         self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self._controls = self.batch.bind("ctrl")
@@ -159,7 +160,15 @@ class MujocoVectorEnv(TaskVectorEnv):
         """
         if self._frames is None:
             raise InputError("render_mode is None; make the environment with 'rgb_array'")
-        return tuple(map(self._frames.draw, self._qpos))
+        return super().render()
+
+    @property
+    def states(self) -> np.ndarray:
+        """Generalized positions, [num_envs, nq]."""
+        return self._qpos.copy()
+
+    def frame(self, state: np.ndarray, task: np.ndarray) -> np.ndarray:
+        return self._frames.draw(state)
 
     def close_extras(self, **kwargs) -> None:
         if self._frames is not None:

@@ -3,6 +3,8 @@
 In two scales of actions.
 """
 
+from typing import ClassVar
+
 import numpy as np
 from gymnasium.spaces import Box
 
@@ -10,6 +12,7 @@ from metarl.environments.vector import TaskVectorEnv, positive_integer
 
 LARGEST_MOVE = 0.1
 GOAL_TOLERANCE = 0.01
+SIDE = 480  # pixels of a frame
 
 
 class PointGoal(TaskVectorEnv):
@@ -25,6 +28,7 @@ class PointGoal(TaskVectorEnv):
       action_scale: the move of an action of 1.
     """
 
+    metadata: ClassVar[dict] = {"render_modes": ["rgb_array"], "render_fps": 20}
     preset = "metarl"  # no published one
     task_size = 2
     action_scale = 1.0
@@ -54,6 +58,15 @@ class PointGoal(TaskVectorEnv):
     @property
     def positions(self) -> np.ndarray:
         return self._positions.copy()
+
+    def frame(self, state: np.ndarray, task: np.ndarray) -> np.ndarray:
+        """The point, a disc, and its goal, a ring, in the plane [-1, 1]^2: [SIDE, SIDE, 3]."""
+        axis = np.linspace(-1.0, 1.0, SIDE)
+        x, y = np.meshgrid(axis, -axis)
+        picture = np.full((SIDE, SIDE, 3), 255, np.uint8)
+        picture[np.abs(np.hypot(x - task[0], y - task[1]) - 0.06) < 0.015] = (213, 94, 0)
+        picture[np.hypot(x - state[0], y - state[1]) < 0.04] = (0, 114, 178)
+        return picture
 
     def oracle_actions(self) -> np.ndarray:
         """Towards the goal, in each coordinate as far as one move goes."""

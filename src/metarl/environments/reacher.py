@@ -1,5 +1,7 @@
 """An arm that reaches for a goal that it does not observe: cheap physics, no contacts."""
 
+from typing import ClassVar
+
 import mujoco
 import numpy as np
 
@@ -10,6 +12,7 @@ POSITION_NOISE = 0.1  # rad
 VELOCITY_NOISE = 0.005  # rad / s
 LARGEST_DISTANCE = 0.2  # m, of a goal from the arm's root
 CONTROL_COST = 0.1
+GOAL_HEIGHT = 0.01  # m, of the arm's plane, where frames show it
 JOINTS = slice(2)  # the arm's; the others are those of the model's target
 
 
@@ -33,6 +36,7 @@ class ReacherGoal(MujocoVectorEnv):
     """
 
     preset = "metarl"
+    view: ClassVar[dict] = {"distance": 0.65, "elevation": -90.0, "azimuth": 90.0}  # from above
     task_size = 2
     model_file = "reacher.xml"
     frame_skip = 2
@@ -52,6 +56,10 @@ class ReacherGoal(MujocoVectorEnv):
     def positions(self) -> np.ndarray:
         """Of the fingertip, [num_envs, 2]."""
         return self._fingertips.copy()
+
+    def frame(self, state: np.ndarray, task: np.ndarray) -> np.ndarray:
+        """With a ball at the goal, which the policy does not see."""
+        return self._frames.draw(state, goal=np.array([*task, GOAL_HEIGHT]))
 
     def _start_states(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         qpos = np.tile(self.model.qpos0, (self.num_envs, 1))

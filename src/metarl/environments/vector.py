@@ -121,6 +121,22 @@ class TaskVectorEnv(VectorEnv, ABC):
         """Draws tasks from the distribution: float64 [count, D], by the generator alone."""
 
     @property
+    def states(self) -> np.ndarray:
+        """What `frame` draws of every environment: [num_envs, n], in a new array."""
+        return self.positions
+
+    def frame(self, state: np.ndarray, task: np.ndarray) -> np.ndarray:
+        """The picture of a state [n] under a task [D], uint8 [height, width, 3].
+
+        Environments with the render mode rgb_array have it.
+        """
+        raise NotImplementedError
+
+    def render(self) -> tuple[np.ndarray, ...]:
+        """A frame of every environment."""
+        return tuple(map(self.frame, self.states, self._environment_tasks))
+
+    @property
     @abstractmethod
     def positions(self) -> np.ndarray:
         """Where every body is in the world, along its path or in the plane.

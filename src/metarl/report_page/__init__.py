@@ -32,6 +32,7 @@ def write_page(
     banner: str = "",
     training: Sequence[Path] = (),
     exact: Sequence[Path] = (),
+    films: Sequence[Path] = (),
     benchmarks: Path | None = None,
     settings: str = "",
 ) -> None:
@@ -45,6 +46,7 @@ def write_page(
       banner: a warning at the page's top.
       training: parquet files of `metarl train`; without one there are no learning curves.
       exact: parquet files of `metarl audit exact`; likewise.
+      films: files of `metarl film`; an empty one stands for a film that could not be made.
       benchmarks: folder of Snakemake's benchmark files (.tsv).
       settings: the whole configuration as text, shown as it is.
 
@@ -54,13 +56,20 @@ def write_page(
     """
     shown = [drawing for drawing in FIGURES if pictures.path(figures, drawing).exists()]
     measured = provenance.benchmark_files(benchmarks)
-    inputs = [*(pictures.path(figures, drawing) for drawing in shown), *training, *exact, *measured]
+    inputs = [
+        *(pictures.path(figures, drawing) for drawing in shown),
+        *training,
+        *exact,
+        *films,
+        *measured,
+    ]
     require_writable(output, inputs=[claims, *inputs])
     judged = verdicts.read(claims)
     curves = charts.learning_curves(tables.read(columns.TRAINING, training))
     audits = charts.exact_audits(tables.read(columns.EXACT, exact))
     sections = {
         "verdicts": ("Verdicts", element("p", TABLE_NOTE) + verdicts.table_of(judged)),
+        "films": ("What adaptation does", "".join(map(pictures.film, films))),
         "curves": ("Learning curves", charts.render("curve", curves, charts.CURVES_NOTE)),
         "audit": ("Exact bias and variance", charts.render("audit", audits, charts.AUDITS_NOTE)),
         "figures": ("Figures", "".join(pictures.show(figures, drawing) for drawing in shown)),

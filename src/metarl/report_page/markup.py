@@ -54,6 +54,7 @@ summary { cursor: pointer; color: var(--link); font-size: 0.92rem; padding: 4px 
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: 12px;
   overflow: auto; max-height: 32em; font-size: 0.82rem; line-height: 1.45; }
 figure { margin: 32px 0; }
+figure.film { display: inline-block; margin: 8px 16px 8px 0; }
 figure img { display: block; max-width: 100%; height: auto; }
 figcaption { margin-top: 8px; font-size: 0.92rem; color: var(--quiet); max-width: 60em; }
 figcaption strong { color: var(--ink); }

@@ -43,3 +43,20 @@ def caption(name: str) -> str:
     module = ast.parse(Path(figures.__file__).with_name(f"{name}.py").read_text())
     paragraph = (ast.get_docstring(module) or "").split("\n\n")[0]
     return " ".join(paragraph.replace("`", "").split())
+
+
+def film(file: Path) -> str:
+    """An animated picture of `metarl film`, named after its environment; empty: there is none.
+
+    Raises:
+      InputError: the file is no WebP.
+    """
+    data = Path(file).read_bytes()
+    if not data:
+        return ""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        raise InputError(f"{file} is no WebP; make it again with metarl film")
+    words = f"{Path(file).stem}: a held-out task a row, before adaptation and after one inner step."
+    source = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+    picture = enclose("img", "", src=source, alt=words).removesuffix("</img>")
+    return enclose("figure", picture + element("figcaption", words), class_="film")
