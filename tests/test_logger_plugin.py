@@ -65,7 +65,7 @@ def test_a_line_when_a_job_starts_and_ends(made, capsys):
     say(handler, event=LogEvent.JOB_FINISHED, job_id=7)
     say(handler, event=LogEvent.PROGRESS, done=2, total=3)
     assert lines(capsys) == [
-        "3 jobs",
+        "jobs to run: 3",
         "start  train algorithm=lsf  (log: a.log)",
         "start  training of lsf",
         "end    training of lsf  (30 s; 1 of 3 jobs, ETA about 60 s)",

@@ -229,7 +229,7 @@ def baseline_returns(
 
 def adapter(settings: TrainingSettings, threads: int) -> tuple[Sampler, Callable]:
     """What rolls out and adapts with these settings, whatever seed and length of the run."""
-    announce(f"compiling the adaptation of {settings.algorithm} on {settings.environment} ...")
     sampler = make_sampler(settings, threads)
+    announce(f"compiling the adaptation of {settings.algorithm} on {settings.environment} ...")
     entry = estimator(settings.estimator)
     return sampler, compiled_adaptation(sampler.policy, entry, settings)

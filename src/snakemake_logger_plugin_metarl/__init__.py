@@ -132,7 +132,7 @@ class LogHandler(LogHandlerBase):
         now = time.monotonic()
         if event == LogEvent.RUN_INFO:
             self._began, self._total = now, record.stats["total"]
-            self._say(f"{self._total} jobs")
+            self._say(f"jobs to run: {self._total}")
         elif event == LogEvent.JOB_INFO:
             name = job_name(record.rule_name, record.rule_msg, record.wildcards)
             log = record.log[0] if record.log else None

@@ -160,6 +160,26 @@ def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems,
     }
 
 
+@pytest.mark.parametrize("given", ["--directory", "--snakefile"])
+def test_results_may_stand_elsewhere(fresh, tmp_path, given):
+    """The same jobs: sources and archived runs are found beside the Snakefile."""
+    where, arguments = (
+        (fresh, ("--directory", str(tmp_path)))
+        if given == "--directory"
+        else (tmp_path, ("--snakefile", str(fresh / "Snakefile"), "--cores", "1"))
+    )
+    environment = {**os.environ, "PYTHONPATH": str(fresh / "src")}
+    configuration = ("--configfile", str(fresh / "config/smoke.yaml"))
+    command = [sys.executable, "-m", "snakemake", "all", "--dry-run", *arguments, *configuration]
+    result = subprocess.run(
+        command, cwd=where, env=environment, check=False, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    said = result.stdout + result.stderr
+    total = sum(planned(fresh, *SMOKE).values()) + 1  # and the target
+    assert re.search(rf"^total +{total}$", said, flags=re.MULTILINE)
+
+
 def test_committed_figures_do_not_stand_in_for_absent_results(fresh):
     (fresh / "paper_figures").mkdir()
     committed = [fresh / "paper_figures" / name for name in FIGURES]
@@ -260,7 +280,7 @@ def test_the_cluster_profile_plans_the_same_jobs(fresh):
 def test_a_line_when_a_job_starts_and_ends(finished):
     """Of every job, with the number of those that are done; nothing of inputs."""
     said = (finished / "said.txt").read_text()
-    total = int(re.search(r"(\d+) jobs$", said, flags=re.MULTILINE)[1])
+    total = int(re.search(r"jobs to run: (\d+)$", said, flags=re.MULTILINE)[1])
     assert len(re.findall(r"^..:..:..  start  ", said, flags=re.MULTILINE)) == total
     ends = re.findall(r"^..:..:..  end    .*; (\d+) of (\d+) jobs", said, flags=re.MULTILINE)
     assert ends == [(str(number), str(total)) for number in range(1, total + 1)]
