@@ -14,7 +14,7 @@ min_version("9.27")
 
 # A file given with --configfile, or the default one. Not by `configfile:`, which merges the default
 # into the other, knows no `extends` and does not name the file that it cannot read.
-FILES = [*workflow.overwrite_configfiles] or [Path("config/config.yaml")]
+FILES = [*workflow.overwrite_configfiles] or [Path(workflow.basedir, "config/config.yaml")]
 try:
     if len(FILES) > 1:
         raise InputError(

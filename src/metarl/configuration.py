@@ -220,7 +220,7 @@ def _run(config: Mapping, layers: Mapping[str, Mapping], **identity: str) -> Tra
 
 def _sections(path: Path, extending: tuple[Path, ...]) -> dict[str, tuple[object, Path]]:
     """Every section with the file that states it; `extending` are the files that led here."""
-    config = _load(path)
+    config = load(path)
     own = {key: (value, path) for key, value in config.items() if key != "extends"}
     if "extends" not in config:
         return own
@@ -240,7 +240,7 @@ def _sections(path: Path, extending: tuple[Path, ...]) -> dict[str, tuple[object
     return _sections(base, extending) | own
 
 
-def _load(path: Path) -> dict:
+def load(path: Path) -> dict:
     """The mapping in a YAML file."""
     try:
         text = path.read_text(encoding="utf-8")

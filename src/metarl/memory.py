@@ -54,12 +54,12 @@ def require_memory(needed: int, settings: object, names: Sequence[str]) -> None:
       settings: what they come from.
       names: of its fields that count.
     """
-    there = machine_bytes()
-    if needed > there:
+    available = machine_bytes()
+    if needed > available:
         values = ", ".join(str(getattr(settings, name)) for name in names)
         raise InputError(
             f"{', '.join(names)} are {values}: at least {in_words(needed)} of memory, where this "
-            f"machine has {in_words(there)}; lower one of them"
+            f"machine has {in_words(available)}; lower one of them"
         )
 
 

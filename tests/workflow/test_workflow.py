@@ -126,6 +126,7 @@ def finished(tmp_path_factory) -> Path:
     stub.chmod(0o755)
     result = snakemake(tree, *SMOKE)
     assert result.returncode == 0, result.stdout
+    (tree / "said.txt").write_text(result.stdout)
     return tree
 
 
@@ -158,6 +159,26 @@ def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems,
         "judge_claims": 1,
         **PAGE,
     }
+
+
+@pytest.mark.parametrize("given", ["--directory", "--snakefile"])
+def test_results_may_stand_elsewhere(fresh, tmp_path, given):
+    """The same jobs: sources and archived runs are found beside the Snakefile."""
+    where, arguments = (
+        (fresh, ("--directory", str(tmp_path)))
+        if given == "--directory"
+        else (tmp_path, ("--snakefile", str(fresh / "Snakefile"), "--cores", "1"))
+    )
+    environment = {**os.environ, "PYTHONPATH": str(fresh / "src")}
+    configuration = ("--configfile", str(fresh / "config/smoke.yaml"))
+    command = [sys.executable, "-m", "snakemake", "all", "--dry-run", *arguments, *configuration]
+    result = subprocess.run(
+        command, cwd=where, env=environment, check=False, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    said = result.stdout + result.stderr
+    total = sum(planned(fresh, *SMOKE).values()) + 1  # and the target
+    assert re.search(rf"^total +{total}$", said, flags=re.MULTILINE)
 
 
 def test_committed_figures_do_not_stand_in_for_absent_results(fresh):
@@ -208,6 +229,24 @@ def test_a_bad_configuration_is_one_line_and_no_traceback(fresh, change, line):
     assert len(lines) == 1 and lines[0].startswith(line)
 
 
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (None, "mine.yaml: No such file or directory; give a file such as config/config.yaml"),
+        ("a: [", "mine.yaml, line 1: no YAML (expected "),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_one_line(fresh, content, line):
+    """Which Snakemake reads before the Snakefile."""
+    (fresh / "mine.yaml").unlink(missing_ok=True)
+    if content:
+        (fresh / "mine.yaml").write_text(content)
+    result = snakemake(fresh, "--dry-run", "--configfile", "mine.yaml")
+    lines = [printed for printed in result.stdout.splitlines() if "profile" not in printed]
+    assert result.returncode == 2
+    assert len(lines) == 1 and lines[0].startswith(line)
+
+
 def test_a_torn_default_configuration_is_one_line(fresh):
     config = fresh / "config/config.yaml"
     with rewritten(config, config.read_text() + "seeds: [\n"):
@@ -237,6 +276,30 @@ def test_one_configuration_at_a_time(fresh):
 def test_the_cluster_profile_plans_the_same_jobs(fresh):
     plan = planned(fresh, *SMOKE, "--workflow-profile", "profiles/slurm")
     assert plan == planned(fresh, *SMOKE)
+
+
+def test_a_line_when_a_job_starts_and_ends(finished):
+    """Of every job, with the number of those that are done; nothing of inputs."""
+    said = (finished / "said.txt").read_text()
+    total = int(re.search(r"jobs to run: (\d+)$", said, flags=re.MULTILINE)[1])
+    assert len(re.findall(r"^..:..:..  start  ", said, flags=re.MULTILINE)) == total
+    ends = re.findall(r"^..:..:..  end    .*; (\d+) of (\d+) jobs", said, flags=re.MULTILINE)
+    assert ends == [(str(number), str(total)) for number in range(1, total + 1)]
+    assert "start  training of lsf on PointGoal, seeds 0" in said
+    assert "start  training of lsf on PointGoal, seeds 0, N = 2" in said
+    assert "input:" not in said
+
+
+def test_a_job_that_fails_is_named_with_its_log(fresh):
+    stub = fresh / "bin" / "metarl"
+    stub.parent.mkdir()
+    stub.write_text("#!/usr/bin/env bash\necho metarl: it went wrong\nexit 1\n")
+    stub.chmod(0o755)
+    said = snakemake(fresh, *SMOKE, target="results/smoke/audit/limit.parquet").stdout
+    shutil.rmtree(stub.parent)
+    log = "results/smoke/logs/audit/limit.log"
+    assert f"FAILED limits of large N  (log: {log}, which ends in)" in said
+    assert "metarl: it went wrong" in said and "input:" not in said
 
 
 def test_a_second_call_does_nothing(finished):

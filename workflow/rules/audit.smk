@@ -12,6 +12,8 @@ rule audit_exact:
         problems=lambda wildcards: EXACT_JOBS[wildcards.problem],
         estimators=EXACT["estimators"],
         sample_sizes=lambda wildcards: EXACT["problems"][wildcards.problem]["sample_sizes"],
+    message:
+        "exact audit of {params.problems}"
     shell:
         "metarl audit exact --problem {params.problems} --estimators {params.estimators}"
         " --sample-sizes {params.sample_sizes} --output {output} > {log} 2>&1"
@@ -30,6 +32,8 @@ rule audit_limit:
     params:
         problems=list(EXACT["problems"]),
         estimators=EXACT["estimators"],
+    message:
+        "limits of large N"
     shell:
         "metarl audit limit --problem {params.problems} --estimators {params.estimators}"
         " --output {output} > {log} 2>&1"
@@ -49,6 +53,8 @@ rule audit_monte_carlo:
     params:
         settings=flags(MONTE_CARLO | {"confidence": CONFIDENCE, "seed": BASE_SEED}),
         checkpoints=f"{RESULTS}/checkpoints",
+    message:
+        "Monte Carlo audit on random processes"
     shell:
         "metarl audit monte-carlo {params.settings}"
         " --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
@@ -73,6 +79,8 @@ rule audit_mujoco:
             | {"confidence": CONFIDENCE, "seed": BASE_SEED}
         ),
         checkpoints=f"{RESULTS}/checkpoints",
+    message:
+        "audit in simulation: {wildcards.environment}, {wildcards.point} policy"
     shell:
         "metarl audit mujoco --policy {input.policy} --point {wildcards.point} {params.settings}"
         " --checkpoints {params.checkpoints} --threads {threads} --output {output} > {log} 2>&1"
@@ -91,6 +99,8 @@ rule converge:
     params:
         settings=flags(CONVERGENCE | {"seed": BASE_SEED}, omit=["problems"]),
         sample_sizes=lambda wildcards: CONVERGENCE["problems"][wildcards.problem],
+    message:
+        "convergence of SGD on {wildcards.problem}"
     shell:
         "metarl convergence --problem {wildcards.problem} --sample-sizes {params.sample_sizes}"
         " {params.settings} --output {output} > {log} 2>&1"

@@ -23,6 +23,8 @@ rule judge_claims:
     params:
         criteria=json.dumps(config["claims"]),
         folder=lambda wildcards, output: Path(output[0]).parent,
+    message:
+        "verdicts on the claims"
     shell:
         "metarl claims --criteria {params.criteria:q} --exact {input.exact} --limit {input.limit} --sampled {input.sampled}"
         " --convergence {input.convergence} --training {input.training} --study {input.study}"

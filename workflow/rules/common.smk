@@ -1,13 +1,21 @@
 # The names that the rules share.
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import yaml
 
+import metarl.sources
 from metarl import configuration, figures
 from metarl.configuration import flags
-from metarl.sources import environment_module, sources
+from metarl.sources import environment_module
+
+# Results go below the working directory, wherever the repository is (--directory, -s): what is read
+# of the repository is found beside the Snakefile.
+AT_HOME = Path.cwd() == Path(workflow.basedir)
+HOME = "" if AT_HOME else f"{workflow.basedir}/"
+sources = partial(metarl.sources.sources, root=f"{HOME}src")
 
 RESULTS = config["results"]
 FIGURES = config["figures"]
@@ -30,7 +38,7 @@ STUDY = configuration.study_runs(config)  # and by sample size
 ENVIRONMENTS = config["environments"]
 
 # What is kept of the runs with published settings: part of the repository, whatever the scale.
-ARCHIVE = "archive"
+ARCHIVE = f"{HOME}archive"
 ARCHIVED_RETURNS = [f"{ARCHIVE}/{environment}_returns.parquet" for environment in PUBLISHED]
 ARCHIVED_PATHS = {  # by the figure that shows them
     figure: [

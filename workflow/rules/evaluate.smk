@@ -18,6 +18,8 @@ rule evaluate:
     threads: 1
     params:
         settings=flags(config["evaluation"]),
+    message:
+        "evaluation of {wildcards.algorithm} on {wildcards.environment}"
     shell:
         "metarl evaluate --policy {input.policies} {params.settings} --threads {threads}"
         " --output {output} > {log} 2>&1"

@@ -21,6 +21,8 @@ for figure in DRAWN:
             name=figure.name,
             confidence=(f"--confidence {CONFIDENCE}" if figure.intervals else ""),
             stem=lambda wildcards, output: output[0].removesuffix(".svg"),
+        message:
+            f"figure {figure.name}"
         shell:
             "metarl figure {params.name} --inputs {input.tables} {params.confidence}"
             " --output {params.stem} > {log} 2>&1"

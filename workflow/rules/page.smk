@@ -40,6 +40,8 @@ rule page:
         settings=yaml.safe_dump(config, sort_keys=False, width=100),
         benchmarks=BENCHMARKS,
         folder=lambda wildcards, output: Path(output[0]).parent,
+    message:
+        "the page of all results"
     shell:
         "metarl page --figures {params.folder} --claims {input.claims} --scale {params.scale:q}"
         " {params.banner} --training {input.training} --exact {input.exact}"

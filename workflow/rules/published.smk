@@ -1,7 +1,7 @@
 # Runs with published settings. They take core-hours, so `all` does not make them: it draws and judges
 # what is kept of them in ARCHIVE, which no rule claims as output. `published` keeps them there at the
-# scale whose figures are the repository's, and below the results at others.
-KEPT = ARCHIVE if FIGURES == "paper_figures" else f"{RESULTS}/{ARCHIVE}"
+# scale whose figures are the repository's, and below the results at others and in other directories.
+KEPT = ARCHIVE if AT_HOME and FIGURES == "paper_figures" else f"{RESULTS}/archive"
 
 
 rule published:
@@ -28,6 +28,8 @@ rule train_published:
         ),
         interval=KEPT_EVERY,
         checkpoints=f"{RESULTS}/checkpoints",
+    message:
+        "training with published settings: {wildcards.environment}, seed {wildcards.seed}"
     shell:
         "metarl train {params.settings} --policy-interval {params.interval} --threads {threads}"
         " --output {output.table}"
@@ -47,6 +49,8 @@ rule evaluate_published:
     params:
         settings=lambda wildcards: flags(PUBLISHED_EVALUATIONS[wildcards.environment]),
         kept=kept_policies,
+    message:
+        "evaluation of {wildcards.environment}, seed {wildcards.seed}"
     shell:
         "metarl evaluate --policy {params.kept} {input.policy} {params.settings} --threads {threads}"
         " --output {output.returns} --paths {output.paths} > {log} 2>&1"
@@ -72,6 +76,8 @@ rule archive_published:
         deviations=lambda wildcards: PUBLISHED[wildcards.environment]["deviations"],
         source=lambda wildcards: PUBLISHED[wildcards.environment]["source"],
         folder=KEPT,
+    message:
+        "archive of {wildcards.environment}"
     shell:
         "metarl archive --evaluations {input.evaluations} --curves {input.curves}"
         " --policies {input.policies} --benchmarks {params.benchmarks} --paths {input.paths}"

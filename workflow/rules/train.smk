@@ -33,6 +33,11 @@ for name, run, environment in (
             stem=lambda wildcards, output: of_each_seed(output, "train"),
             checkpoints=f"{RESULTS}/checkpoints",
             tensorboard=lambda wildcards, output: of_each_seed(output, "tensorboard"),
+        message:
+            (
+                "training of {wildcards.algorithm} on {wildcards.environment}, seeds {params.seeds}"
+                + (", N = {wildcards.sample_size}" if name == "train_study" else "")
+            )
         shell:
             "metarl train {params.settings} --seeds {params.seeds} --threads {threads}"
             " --output {params.stem}.parquet --policy {params.stem}.npz"

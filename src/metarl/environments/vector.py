@@ -219,13 +219,13 @@ class TaskVectorEnv(VectorEnv, ABC):
             observations = self._restart(mask, self.np_random)
             drawn = self.sample_tasks(self.np_random, self.num_envs) if tasks is None else tasks
         else:
-            observations, drawn = self._reset_each(seed, mask, tasks)
+            observations, drawn = self._reset_by_seeds(seed, mask, tasks)
         self._assign(drawn, mask)
         self._elapsed[mask] = 0
         self._terminations, self._over = self._terminations & ~mask, self._over & ~mask
         return observations, {}
 
-    def _reset_each(
+    def _reset_by_seeds(
         self, seeds: Sequence[int | None], mask: np.ndarray, tasks: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Starts each environment of the mask by its own seed: observations, and tasks [K, D]."""

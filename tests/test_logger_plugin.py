@@ -1,0 +1,143 @@
+"""The lines that `snakemake all` shows: from records as Snakemake makes them."""
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from snakemake_interface_logger_plugins.common import LogEvent
+
+import snakemake_logger_plugin_metarl as plugin
+
+COMMON = SimpleNamespace(
+    **dict.fromkeys(("printshellcmds", "debug_dag", "verbose", "stdout", "dryrun"), False),
+    nocolor=True,
+    quiet=None,
+    show_failed_logs=True,
+)
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Makes one, with a clock of its own, and no thread that tells the tails of logs by itself."""
+    monkeypatch.setattr(plugin.sys, "argv", ["snakemake"])
+    monkeypatch.setattr(plugin.threading.Thread, "start", lambda thread: None)
+    monkeypatch.setattr(plugin.time, "monotonic", lambda: monkeypatch.clock)
+    monkeypatch.clock = 100.0
+
+    def make() -> plugin.LogHandler:
+        handler = plugin.LogHandler(COMMON, None)
+        handler.at = lambda seconds: setattr(monkeypatch, "clock", 100.0 + seconds)
+        return handler
+
+    return make
+
+
+def say(handler, level: int = logging.INFO, msg: str | None = None, **extra) -> None:
+    record = logging.LogRecord("snakemake", level, "file", 1, msg, None, None)
+    record.__dict__.update(extra)
+    handler.emit(record)
+
+
+def start(handler, jobid: int, message: str | None = None, log: str | None = None) -> None:
+    job = {"rule_name": "train", "rule_msg": message, "wildcards": {"algorithm": "lsf"}}
+    log = [log] if log else []
+    say(handler, event=LogEvent.JOB_INFO, jobid=jobid, log=log, input=["many"], **job)
+
+
+def lines(capsys) -> list[str]:
+    """What was said, without the time of day."""
+    output, errors = capsys.readouterr()
+    assert output == ""
+    return [line[10:] for line in errors.splitlines()]
+
+
+def test_a_line_when_a_job_starts_and_ends(made, capsys):
+    handler = made()
+    say(handler, event=LogEvent.RUN_INFO, stats={"total": 3})
+    start(handler, 7, log="a.log")
+    start(handler, 8, "training of lsf")
+    say(handler, event=LogEvent.SHELLCMD, msg="metarl train")
+    say(handler, msg="Select jobs to execute...")
+    handler.at(30)
+    say(handler, event=LogEvent.JOB_FINISHED, job_id=8)
+    handler.at(300)
+    say(handler, event=LogEvent.JOB_FINISHED, job_id=7)
+    say(handler, event=LogEvent.PROGRESS, done=2, total=3)
+    assert lines(capsys) == [
+        "jobs to run: 3",
+        "start  train algorithm=lsf  (log: a.log)",
+        "start  training of lsf",
+        "end    training of lsf  (30 s; 1 of 3 jobs, ETA about 60 s)",
+        "end    train algorithm=lsf  (5.0 min; 2 of 3 jobs, ETA about 2.5 min)",
+    ]
+
+
+def test_a_job_that_fails_is_named_with_the_end_of_its_log(made, capsys, tmp_path):
+    handler = made()
+    log = tmp_path / "a.log"
+    log.write_text("\n".join(f"line {number}" for number in range(100)))
+    start(handler, 7, "training", str(log))
+    say(handler, logging.ERROR, event=LogEvent.JOB_ERROR, jobid=7)
+    _, failed, *tail = lines(capsys)
+    assert failed == f"FAILED training  (log: {log}, which ends in)"
+    assert [line.strip() for line in tail] == [f"line {number}" for number in range(80, 100)]
+
+
+def test_warnings_and_errors_are_snakemakes(made, capsys):
+    handler = made()
+    say(handler, logging.WARNING, "a warning")
+    say(handler, logging.ERROR, "an error")
+    assert capsys.readouterr().err.splitlines() == ["a warning", "an error"]
+
+
+def test_the_end_of_a_long_jobs_log_is_shown_when_it_moves(made, capsys, tmp_path, monkeypatch):
+    handler = made()
+    log = tmp_path / "a.log"
+    log.write_text("iteration 1/9\n\n")
+    start(handler, 7, "training", str(log))
+    waits = iter([(10, "iteration 2/9"), (70, "iteration 3/9"), (140, None), (210, "4/9")])
+
+    def wait(seconds: float) -> bool:
+        try:
+            moment, text = next(waits)
+        except StopIteration:
+            return True
+        handler.at(moment)
+        if text:
+            log.write_text(text)
+        return False
+
+    monkeypatch.setattr(handler._stopped, "wait", wait)
+    handler._tell_tails()
+    assert lines(capsys)[1:] == ["       training: iteration 3/9", "       training: 4/9"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (119, "119 s"), (120, "2.0 min"), (7199, "120.0 min"), (7200, "2.0 h")],
+)
+def test_a_duration_in_words(seconds, text):
+    assert plugin.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (None, "mine.yaml: No such file or directory; give a file such as config/config.yaml"),
+        (b"", "mine.yaml: holds no settings; allowed: keys with their values"),
+        (b"\xff\x00", "mine.yaml: no YAML ('utf-8' codec can't decode"),
+        (b"[1, 2]", "mine.yaml: holds a list; allowed: keys with their values"),
+        (b"a: 1\nb: [2\nc: 3", "mine.yaml, line 3: no YAML (expected ',' or ']', but got ':')"),
+    ],
+)
+def test_what_snakemake_cannot_read_is_one_line(tmp_path, monkeypatch, capsys, content, line):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path("mine.yaml").write_bytes(content)
+    for arguments in (["-n", "--configfile", "mine.yaml"], ["--configfile=mine.yaml", "-n"]):
+        with pytest.raises(SystemExit) as stop:
+            plugin.refuse_unreadable_configuration(arguments)
+        assert stop.value.code == 2
+        assert capsys.readouterr().err.startswith(line)
+    plugin.refuse_unreadable_configuration(["-n", "all"])
