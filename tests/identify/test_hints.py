@@ -35,7 +35,7 @@ def identified(tmp_path, monkeypatch):
 
     def identified(arrays: dict, *others: str) -> dict:
         entries = few | {name: CATALOGUE[name] for name in others}
-        for module in ("compare", "hints", "readings"):
+        for module in ("compare", "search", "readings"):
             monkeypatch.setattr(f"metarl.identify.{module}.CATALOGUE", entries)
         np.savez(tmp_path / "bundle.npz", **arrays)
         return compare(tmp_path / "bundle.npz", read_bundle(tmp_path / "bundle.npz"), 1e-6)
