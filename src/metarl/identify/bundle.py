@@ -197,6 +197,8 @@ def _outer_step(arrays: Arrays, tasks: int, size: int) -> dict[str, np.ndarray]:
 def _common(arrays: Arrays, size: int) -> dict:
     """What bundles of both kinds have; the inner learning rate is filled in at the end."""
     gradient = floats(arrays, "gradient", (size,))
+    if not gradient.any():
+        raise InputError("gradient has only zeros; dump it after the backward pass")
     ascent = word(arrays, "sign", ("ascent", "descent")) == "ascent"
     single = any(array.dtype.kind == "f" and array.dtype.itemsize == 4 for array in arrays.values())
     return {

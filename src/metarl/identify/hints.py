@@ -4,7 +4,6 @@ A change is a scale of the gradient, or another bundle: the same data in another
 weights of its steps, or of another policy (`metarl.identify.search`).
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from metarl.identify.bundle import Bundle
 from metarl.identify.fit import is_one
-from metarl.identify.search import Outcome, tried
+from metarl.identify.search import Outcome, search
 
 NEAR = 3
 """How many changes that do not fit are named, nearest first, where none fits."""
@@ -40,7 +39,7 @@ def find_hints(
     residuals: Mapping[str, float],
     scales: Mapping[str, float],
     tolerance: float,
-) -> list[Hint]:
+) -> tuple[list[Hint], list[str]]:
     """Changes under which an entry fits, best first; where none does, the nearest ones.
 
     Args:
@@ -48,39 +47,36 @@ def find_hints(
       residuals: by entry, nearest first, as given.
       scales: by entry, as given.
       tolerance: the largest residual of a fit.
+
+    Returns:
+      The hints, and the kinds of changes that there was no time for.
     """
     nearest = next(iter(residuals))
     if residuals[nearest] <= tolerance:
-        return scale_hints(bundle, nearest, residuals[nearest], scales[nearest], tolerance)
-    print(
-        "metarl: nothing matches as given; trying layouts, averages, learning rates and policies",
-        file=sys.stderr,
-        flush=True,
-    )
-    outcomes = tried(bundle, tolerance)
-    fits = [outcome for outcome in outcomes if outcome.residual <= tolerance]
-    if not fits:
-        nearer = [outcome for outcome in outcomes if outcome.residual < residuals[nearest]]
-        nearer.sort(key=lambda outcome: outcome.residual)
-        return _first_of_each([hint for outcome in nearer for hint in _as_hints(outcome)])[:NEAR]
+        return scale_hints(bundle, nearest, residuals[nearest], scales[nearest], tolerance), []
+    tried = search(bundle, tolerance)
     # the fewest changes first; among those, one that leaves no scale to explain
-    fits.sort(key=lambda one: (len(one.variant.changes), not is_one(abs(one.scale), tolerance)))
+    fits = sorted(
+        tried.fits(),
+        key=lambda one: (len(one.variant.changes), not is_one(abs(one.scale), tolerance)),
+    )
+    if not fits:
+        nearer = [outcome for outcome in tried.outcomes if outcome.residual < residuals[nearest]]
+        nearer.sort(key=lambda outcome: (len(outcome.variant.changes), outcome.residual))
+        return _hints_of(nearer)[:NEAR], tried.left_out
     best = fits[0]
-    hints = [hint for outcome in fits for hint in _as_hints(outcome)]
-    hints += scale_hints(bundle, best.entry, best.residual, best.scale, tolerance)
-    return _first_of_each(hints)
+    of_scale = scale_hints(bundle, best.entry, best.residual, best.scale, tolerance)
+    return _hints_of(fits, of_scale), tried.left_out
 
 
-def _as_hints(outcome: Outcome) -> list[Hint]:
-    variant = outcome.variant
-    return [
-        Hint(change, outcome.entry, outcome.residual, variant.detail) for change in variant.changes
+def _hints_of(outcomes: Sequence[Outcome], more: Sequence[Hint] = ()) -> list[Hint]:
+    """The first hint of every change: of the outcomes, then of the others."""
+    hints = [
+        Hint(change, outcome.entry, outcome.residual, outcome.variant.detail)
+        for outcome in outcomes
+        for change in outcome.variant.changes
     ]
-
-
-def _first_of_each(hints: Sequence[Hint]) -> list[Hint]:
-    """The first hint of every change."""
-    return list({hint.change: hint for hint in reversed(hints)}.values())[::-1]
+    return list({hint.change: hint for hint in reversed([*hints, *more])}.values())[::-1]
 
 
 def scale_hints(

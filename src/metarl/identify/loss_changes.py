@@ -1,12 +1,13 @@
 """Other averages, learning rates and advantages: what the losses weigh log pi by."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from metarl.identify.bundle import Bundle
-from metarl.identify.variants import Variant
+from metarl.identify.variants import Family, Variant
 
 BATCHES = {
     "the inner batches": (True, False),
@@ -127,8 +128,17 @@ def learning_rate_variants(bundle: Bundle) -> Iterator[Variant]:
         factors.setdefault(factor, ("inner_learning_rate", f"{factor:.4g} times eta"))
     for factor, (change, detail) in factors.items():
         if factor != 1.0:
-            data = with_rate(bundle, factor)
-            yield Variant((change,), detail, data, bundle.gradient, factor)
+            family = rate_family(bundle, math.log(factor), detail)
+            yield Variant((change,), detail, with_rate(bundle, factor), bundle.gradient, family)
+
+
+def rate_family(bundle: Bundle, start: float, detail: str) -> Family:
+    """The bundle at inner learning rates by the logarithm of their factor."""
+    return Family(
+        lambda x: with_rate(bundle, math.exp(x)),
+        lambda x: detail if x == start else f"{math.exp(x):.6g} times eta",
+        start,
+    )
 
 
 def with_rate(bundle: Bundle, factor: float) -> Bundle:

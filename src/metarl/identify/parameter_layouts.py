@@ -21,7 +21,8 @@ def layout_variants(bundle: Bundle) -> Iterator[Variant]:
         )
         for name, order in orders.items()
     }
-    for first, second in itertools.product(orders, orders):
+    both = itertools.product(orders, orders)
+    for first, second in sorted(both, key=lambda pair: pair[0] != pair[1]):  # likeliest first
         changes = tuple(dict.fromkeys((*first, *second)))
         if not changes:
             continue

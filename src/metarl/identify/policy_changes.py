@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from metarl.identify.bundle import Bundle
-from metarl.identify.variants import Variant
+from metarl.identify.variants import Family, Variant
 from metarl.policies import GaussianMLPPolicy, HeldStdGaussianMLPPolicy, SoftmaxMLPPolicy
 
 
@@ -84,14 +85,10 @@ def std_variants(bundle: Bundle) -> Iterator[Variant]:
     )
     own = bundle._replace(policy=fixed)
     yield Variant(("std_clamped",), "log std held at its own value", own, bundle.gradient)
+    at = partial(with_held_log_std, own)
     for value in np.arange(-3.0, 2.01, 0.5):
-        yield Variant(
-            ("std_clamped",),
-            f"log std clamped to {value:.4g}",
-            with_held_log_std(own, value),
-            bundle.gradient,
-            value,
-        )
+        family = Family(at, "log std clamped to {:.6g}".format, value)
+        yield Variant(("std_clamped",), family.detail(value), at(value), bundle.gradient, family)
 
 
 def with_held_log_std(bundle: Bundle, value: float) -> Bundle:

@@ -1,11 +1,14 @@
 """The search for changes of a bundle under which an entry is its gradient.
 
 References are compared up to scale, so a change and a scale (a descent that was called an ascent, a
-sum that was called a mean) are seen together.
+sum that was called a mean) are seen together. Single changes come first, then numbers that no list
+has, then two changes at a time, then estimators that are slow.
 """
 
-import math
-from collections.abc import Sequence
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,33 +21,44 @@ from metarl.identify.loss_changes import (
     normalized_variants,
     padding_variants,
     sum_variants,
-    with_rate,
 )
 from metarl.identify.parameter_layouts import layout_variants
 from metarl.identify.policy_changes import (
     action_mean_variants,
     activation_variants,
     std_variants,
-    with_held_log_std,
 )
-from metarl.identify.references import ALONE, gradients_of_all
+from metarl.identify.references import ALONE, MOST_STEPS, gradients_of_all
 from metarl.identify.scores import LinearPolicy
 from metarl.identify.variants import Variant
 
-KINDS = (
-    layout_variants,
-    padding_variants,
-    activation_variants,
-    learning_rate_variants,
-    action_mean_variants,
-    sum_variants,
-    std_variants,
-    normalized_variants,
-)
-"""From a bundle to variants of one policy, in the order in which they are tried."""
+Kind = Callable[[Bundle], Iterator[Variant]]
+
+POLICY_KINDS: dict[str, Kind] = {
+    "parameter layouts": layout_variants,
+    "activations": activation_variants,
+    "clamped stds": std_variants,
+    "log pi averaged over actions": action_mean_variants,
+}
+LOSS_KINDS: dict[str, Kind] = {
+    "padding": padding_variants,
+    "sums for means": sum_variants,
+    "inner learning rates": learning_rate_variants,
+    "normalized advantages": normalized_variants,
+}
+"""From a bundle to its variants, in the order in which they are tried and, two at a time, made."""
+
+FAMILIES = ("std_clamped", "inner_learning_rate")
+"""Changes by a number that is fitted where no list has it."""
 
 STARTS = 3
-"""Entries for which a number that no list has is fitted, nearest first."""
+"""Entries for which a number is fitted, nearest first."""
+
+NEARBY = 0.3
+"""The largest residual to start from: the numbers tried stand close enough for a smaller one."""
+
+SECONDS = 300.0
+"""After which the search starts nothing more and says what it leaves out."""
 
 
 class Outcome(NamedTuple):
@@ -56,28 +70,110 @@ class Outcome(NamedTuple):
     scale: float
 
 
-def tried(bundle: Bundle, tolerance: float) -> list[Outcome]:
-    """Variants kind by kind, up to one that fits and leaves no scale but a sign."""
+class Search:
+    """What was tried up to a point in time.
+
+    Args:
+      tolerance: the largest residual of a fit.
+      seconds: from now on.
+
+    Attributes:
+      outcomes: of everything tried.
+      left_out: kinds of changes that there was no time for, in words.
+    """
+
+    def __init__(self, tolerance: float, seconds: float):
+        self.tolerance = tolerance
+        self.deadline = time.monotonic() + seconds
+        self.outcomes: list[Outcome] = []
+        self.left_out: list[str] = []
+
+    def fits(self) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if outcome.residual <= self.tolerance]
+
+    def is_over(self) -> bool:
+        """Whether something fits and leaves no scale but a sign to explain."""
+        return any(is_one(abs(outcome.scale), self.tolerance) for outcome in self.fits())
+
+    def run(self, what: str, work: Iterable[Callable[[], list[Outcome]]]) -> None:
+        """Does the parts of the work one after another, up to a fit, as long as there is time."""
+        for part in work:
+            if self.is_over():
+                return
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                self.left_out.append(what)
+                return
+            print(f"metarl: trying {what}, at most {left:.0f} s more", file=sys.stderr, flush=True)
+            self.outcomes += part()
+
+
+def search(bundle: Bundle, tolerance: float, seconds: float = SECONDS) -> Search:
+    """Tries changes, up to one that fits and leaves no scale but a sign.
+
+    Args:
+      bundle: of which no entry matches.
+      tolerance: the largest residual of a fit.
+      seconds: how long; what is being computed then is finished.
+    """
+    done = Search(tolerance, seconds)
     entries = [entry for name, entry in CATALOGUE.items() if name not in ALONE]
-    outcomes = []
-    if isinstance(bundle.policy, LinearPolicy):
-        return outcomes  # its network, layout and outer batch are not in the bundle
-    for kind in KINDS:
-        outcomes += evaluate(list(kind(bundle)), entries)
-        if any(
-            outcome.residual <= tolerance and is_one(abs(outcome.scale), tolerance)
-            for outcome in outcomes
-        ):
-            return outcomes
-    if min(outcome.residual for outcome in outcomes) > tolerance:
-        outcomes += fitted(bundle, outcomes, tolerance)
-    return outcomes
+    alone = [CATALOGUE[name] for name in ALONE if name in CATALOGUE]
+    of_scores = isinstance(bundle.policy, LinearPolicy)  # whose network is not in the bundle
+    kinds = LOSS_KINDS if of_scores else POLICY_KINDS | LOSS_KINDS
+    for name, kind in kinds.items():
+        done.run(name, portions(kind(bundle), entries))
+        if done.is_over():
+            return done
+    if done.fits():
+        return done
+    done.run("fitted numbers", fitted(done.outcomes))
+    if not done.fits():
+        many = len(done.outcomes)
+        pairs = itertools.combinations(kinds.values(), 2)
+        variants = itertools.chain.from_iterable(two(bundle, *pair) for pair in pairs)
+        done.run("two changes at a time", portions(variants, entries))
+        if not done.fits():
+            done.run("fitted numbers of two changes", fitted(done.outcomes[many:]))
+    if not done.fits() and not of_scores:
+        firsts = [variant for kind in POLICY_KINDS.values() for variant in kind(bundle)]
+        done.run("estimators of one bundle at a time", portions(firsts, alone, one_by_one=True))
+    return done
+
+
+def two(bundle: Bundle, first: Kind, second: Kind) -> Iterator[Variant]:
+    """Both changes, for every bundle that the first one makes."""
+    firsts = {}
+    for variant in first(bundle):
+        firsts.setdefault(id(variant.bundle), variant)
+    for one in firsts.values():
+        for other in second(one.bundle._replace(gradient=one.gradient)):
+            detail = f"{one.detail}, and {other.detail}"
+            yield other._replace(changes=one.changes + other.changes, detail=detail)
+
+
+def portions(
+    variants: Iterable[Variant], entries: Sequence[Estimator], one_by_one: bool = False
+) -> Iterator[Callable[[], list[Outcome]]]:
+    """Variants of one policy, as many as are computed together, to be evaluated one after another.
+
+    Those of one bundle stay together.
+    """
+    by_policy = {}
+    for variant in variants:
+        bundles = by_policy.setdefault(variant.bundle.policy, {})
+        bundles.setdefault(id(variant.bundle), []).append(variant)
+    for bundles in by_policy.values():
+        groups = list(bundles.values())
+        steps = sum(step["mask"].size for step in groups[0][0].bundle.steps)
+        many = 1 if one_by_one else max(1, MOST_STEPS // steps)
+        for start in range(0, len(groups), many):
+            portion = list(itertools.chain(*groups[start : start + many]))
+            yield lambda portion=portion: evaluate(portion, entries)
 
 
 def evaluate(variants: Sequence[Variant], entries: Sequence[Estimator]) -> list[Outcome]:
     """Every variant with its nearest entry; the variants are of one policy."""
-    if not variants:
-        return []
     unique = list({id(variant.bundle): variant.bundle for variant in variants}.values())
     place = {id(bundle): number for number, bundle in enumerate(unique)}
     references = gradients_of_all(unique, entries)
@@ -101,32 +197,26 @@ def evaluate(variants: Sequence[Variant], entries: Sequence[Estimator]) -> list[
     return outcomes
 
 
-def fitted(bundle: Bundle, outcomes: Sequence[Outcome], tolerance: float) -> list[Outcome]:
-    """Clamped stds and inner learning rates that no list has, from the nearest that were tried."""
-    results = []
-    for change in ("std_clamped", "inner_learning_rate"):
-        by_entry = {}
-        for outcome in sorted(outcomes, key=lambda one: one.residual):
-            if change in outcome.variant.changes and outcome.variant.number is not None:
-                by_entry.setdefault(outcome.entry, outcome)
-        for name, start in list(by_entry.items())[:STARTS]:
-            results += _fitted(bundle, change, CATALOGUE[name], start.variant)
-            if results and results[-1].residual <= tolerance:
-                return results
-    return results
+def fitted(outcomes: Sequence[Outcome]) -> Iterator[Callable[[], list[Outcome]]]:
+    """Numbers that no list has, from the nearest outcomes of every family and entry."""
+    nearby = [outcome for outcome in outcomes if outcome.residual <= NEARBY]
+    ordered = sorted(nearby, key=lambda one: one.residual)
+    for change in FAMILIES:
+        starts = {}
+        for outcome in ordered:
+            if outcome.variant.family is not None and change in outcome.variant.changes:
+                starts.setdefault(outcome.entry, outcome.variant)
+        for name, variant in itertools.islice(starts.items(), STARTS):
+            yield lambda name=name, variant=variant: [_fitted(variant, CATALOGUE[name])]
 
 
-def _fitted(bundle: Bundle, change: str, entry: Estimator, start: Variant) -> list[Outcome]:
-    rate = change == "inner_learning_rate"
+def _fitted(variant: Variant, entry: Estimator) -> Outcome:
+    family = variant.family
 
     def at(x: np.ndarray) -> Bundle:
-        number = float(x[0])
-        if rate:
-            return with_rate(bundle, math.exp(number))
-        return with_held_log_std(start.bundle, number)
+        return family.at(float(x[0]))._replace(gradient=variant.gradient)
 
-    first = math.log(start.number) if rate else start.number
-    (number,) = fit_numbers(at, entry, [first], any_scale=True)
-    detail = f"{math.exp(number):.6g} times eta" if rate else f"log std clamped to {number:.6g}"
-    variant = Variant((change,), detail, at(np.array([number])), bundle.gradient)
-    return evaluate([variant], [entry])
+    (x,) = fit_numbers(at, entry, [family.start], any_scale=True)
+    detail = variant.detail.replace(family.detail(family.start), family.detail(x))
+    (outcome,) = evaluate([variant._replace(detail=detail, bundle=family.at(x))], [entry])
+    return outcome
