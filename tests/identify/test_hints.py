@@ -190,6 +190,11 @@ RECOGNISED = {
 }
 
 
+RECOGNISED["softmax, one-hot"] = RECOGNISED["softmax"] | {
+    f"step{s}/actions": np.eye(3)[RECOGNISED["softmax"][f"step{s}/actions"]] for s in (0, 1)
+}
+
+
 @pytest.mark.parametrize("kind", RECOGNISED)
 def test_policies_of_every_kind(kind, identified):
     result = identified(RECOGNISED[kind])
