@@ -114,7 +114,7 @@ def sum_variants(bundle: Bundle) -> Iterator[Variant]:
 def learning_rate_variants(bundle: Bundle) -> Iterator[Variant]:
     """Inner learning rates off by a factor, which may be a sum that should be a mean."""
     _, rows, horizon = bundle.steps[0]["mask"].shape
-    actions = bundle.steps[0]["actions"].shape[-1]
+    actions = max(1, bundle.steps[0]["actions"].shape[-1])  # 0 of dumped scores
     factors = {
         rows: ("sum_over_trajectories", f"a sum over {rows} trajectories in the inner loss"),
         rows * horizon: ("sum_over_trajectories", "a sum over all steps in the inner loss"),
