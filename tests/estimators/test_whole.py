@@ -158,3 +158,29 @@ def test_without_a_post_update_batch_one_line_says_so(theirs):
             partial(ClosedForm, totals),
         )
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "penalty", "message"),
+    [
+        (False, lambda *_: 0.0, "no inner KL penalty goes"),
+        (True, None, "compiled code cannot call"),
+    ],
+)
+def test_what_cannot_work_is_one_line(theirs, compiled, penalty, message):
+    outer = partial(Sampled, POLICY, random_batch(1), "steps", None)
+
+    def call() -> tf.Tensor:
+        return meta_gradient(
+            POLICY,
+            estimator("whole_gradients:maml"),
+            tf.zeros([2, POLICY.parameter_size], tf.float64),
+            [random_batch(0)],
+            SETTINGS,
+            outer,
+            inner_penalty=penalty,
+        )
+
+    with pytest.raises(InputError, match=message) as error:
+        (tf.function(call, autograph=False) if compiled else call)()
+    assert "\n" not in str(error.value)

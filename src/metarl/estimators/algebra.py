@@ -239,6 +239,8 @@ def meta_gradient(
         batch = getattr(getattr(values, "sampled", values), "batch", None)
         if batch is None:
             raise estimator.gradient.no_batch()
+        if inner_penalty is not None:
+            raise estimator.gradient.no_penalty()
         return estimator.gradient(policy, parameters, [*batches, batch], settings)
     direction = values.gradient(estimator.outer_loss)
     for number in reversed(range(len(seen))):

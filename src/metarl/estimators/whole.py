@@ -6,7 +6,8 @@ theta [K, P] is a copy of the parameters for each task, `batches` are the pre-up
 inner steps 0..S-1 and the post-update one (`metarl.trajectories.Trajectories`), `settings` are the
 inner learning rate and averaging (`metarl.settings.InnerSettings`). In the exact audit the rows of
 a batch are all trajectories that there are, and `weights` [K, N] are their shares: a mean over
-trajectories is a sum with them.
+trajectories is a sum with them. In training later outer epochs ask at another theta than the one
+that acted, whose outputs the batches have as `behaviour`; ratios and clipping are the function's.
 """
 
 from collections.abc import Callable, Sequence
@@ -56,6 +57,11 @@ class WholeGradient:
         Raises:
           InputError: the function fails, or returns anything but [K, P] floating-point numbers.
         """
+        if not tf.executing_eagerly():
+            raise InputError(
+                f"estimator {self.name!r} is a whole gradient, which compiled code cannot call; "
+                "use audit exact, audit mujoco or train"
+            )
         batches = list(batches)
         key = policy, settings, tuple(batch.rewards.shape for batch in batches)
         if key in self._chosen:
@@ -90,6 +96,13 @@ class WholeGradient:
     def no_weights(self, step: object) -> tf.Tensor:
         """Raises InputError: what needs score weights cannot use a whole gradient."""
         raise InputError(f"estimator {self.name!r} is a whole gradient: it has no score weights")
+
+    def no_penalty(self) -> InputError:
+        """What to say of ProMP's penalty, which acts between the inner steps."""
+        return InputError(
+            f"estimator {self.name!r} is a whole gradient, into which no inner KL penalty goes; "
+            "compute it yourself, and give inner_kl_coefficient 0"
+        )
 
     def no_batch(self) -> InputError:
         """What to say where values after adaptation are no batch."""

@@ -21,8 +21,10 @@ def layout_variants(bundle: Bundle) -> Iterator[Variant]:
         )
         for name, order in orders.items()
     }
-    both = itertools.product(orders, orders)
-    for first, second in sorted(both, key=lambda pair: pair[0] != pair[1]):  # likeliest first
+    pairs = [  # those of one bundle together, the likeliest first
+        (first, second) for first in orders for second in sorted(orders, key=first.__ne__)
+    ]
+    for first, second in pairs:
         changes = tuple(dict.fromkeys((*first, *second)))
         if not changes:
             continue

@@ -9,6 +9,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ from metarl.identify.policy_changes import (
     activation_variants,
     std_variants,
 )
-from metarl.identify.references import ALONE, MOST_STEPS, gradients_of_all
+from metarl.identify.references import ALONE, LARGE, MOST_STEPS, gradients_of_all
 from metarl.identify.scores import LinearPolicy
 from metarl.identify.variants import Variant
 
@@ -157,19 +158,19 @@ def portions(
 ) -> Iterator[Callable[[], list[Outcome]]]:
     """Variants of one policy, as many as are computed together, to be evaluated one after another.
 
-    Those of one bundle stay together.
+    Those of one bundle stay together, those of a large one alone: the clock is read in between.
     """
     by_policy = {}
     for variant in variants:
         bundles = by_policy.setdefault(variant.bundle.policy, {})
+        steps = sum(step["mask"].size for step in variant.bundle.steps)
+        many = 1 if one_by_one or steps >= LARGE else MOST_STEPS // steps
+        if len(bundles) >= many and id(variant.bundle) not in bundles:
+            yield partial(evaluate, list(itertools.chain(*bundles.values())), entries)
+            bundles.clear()
         bundles.setdefault(id(variant.bundle), []).append(variant)
     for bundles in by_policy.values():
-        groups = list(bundles.values())
-        steps = sum(step["mask"].size for step in groups[0][0].bundle.steps)
-        many = 1 if one_by_one else max(1, MOST_STEPS // steps)
-        for start in range(0, len(groups), many):
-            portion = list(itertools.chain(*groups[start : start + many]))
-            yield lambda portion=portion: evaluate(portion, entries)
+        yield partial(evaluate, list(itertools.chain(*bundles.values())), entries)
 
 
 def evaluate(variants: Sequence[Variant], entries: Sequence[Estimator]) -> list[Outcome]:
