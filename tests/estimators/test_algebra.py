@@ -329,9 +329,9 @@ def test_a_plug_in_is_an_estimator_like_the_rest(plug_ins, parameters):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("my_estimators:two_arguments", "failed"),
+        ("my_estimators:two_arguments", "takes 2 arguments; give function"),
         ("my_estimators:typo", r"failed \(AttributeError: .*has no attribute 'score_prodcts'"),
-        ("my_estimators:leaves", r"failed \(SystemExit: 0\)"),
+        ("my_estimators:leaves", r"failed \(SystemExit: 0, .*my_estimators.py:20\)"),
         ("leaving:lvc", r"cannot import estimator 'leaving:lvc' \(SystemExit: 3\)"),
         ("my_estimators:wrong_shape", r"returns float64 \[5\]; give float64 that broadcasts"),
         ("my_estimators:wrong_dtype", "returns float16"),

@@ -1,5 +1,7 @@
 """Planted faults of a NumPy MAML are named, and policies of other kinds are recognised."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy_maml import (
@@ -23,6 +25,8 @@ from metarl.estimators import CATALOGUE
 from metarl.identify.bundle import read_bundle
 from metarl.identify.compare import beside_catalogue, compare
 from metarl.identify.readings import Reading
+from metarl.identify.search import search
+from metarl.identify.text import describe
 
 PLAIN = Code()
 KERNELS = ((OBSERVATION, HIDDEN), (HIDDEN, ACTION))
@@ -35,7 +39,7 @@ def identified(tmp_path, monkeypatch):
 
     def identified(arrays: dict, *others: str) -> dict:
         entries = few | {name: CATALOGUE[name] for name in others}
-        for module in ("compare", "hints", "readings"):
+        for module in ("compare", "search", "readings"):
             monkeypatch.setattr(f"metarl.identify.{module}.CATALOGUE", entries)
         np.savez(tmp_path / "bundle.npz", **arrays)
         return compare(tmp_path / "bundle.npz", read_bundle(tmp_path / "bundle.npz"), 1e-6)
@@ -67,8 +71,8 @@ def log_std_first(vector: np.ndarray) -> np.ndarray:
     return np.roll(vector, ACTION)
 
 
-def laid_out(*orders) -> dict:
-    arrays = planted()
+def laid_out(*orders, code: Code = PLAIN) -> dict:
+    arrays = planted(code)
     for order in orders:
         arrays |= {key: order(arrays[key]) for key in ("parameters", "gradient")}
     return arrays
@@ -130,6 +134,18 @@ PLANTED = {
         ["advantages_normalized"],
     ),
     "clamped": (clamped(), ["std_clamped"]),
+    "transposed and relu": (
+        laid_out(transposed, code=Code(relu=True)),
+        ["activation", "transposed_kernels"],
+    ),
+    "PyTorch's parameters() and an eta of any factor": (
+        laid_out(transposed, log_std_first) | {"inner_learning_rate": np.array(0.17)},
+        ["inner_learning_rate", "log_std_first", "transposed_kernels"],
+    ),
+    "action mean and advantages normalized": (
+        planted(Code(action_mean=True), inner_weights=normalized, outer_weights=normalized),
+        ["action_mean", "advantages_normalized"],
+    ),
 }
 
 
@@ -145,6 +161,23 @@ def test_planted_faults(fault, identified):
     assert max(hint["residual"] for hint in first) < 1e-9
 
 
+def test_the_search_is_bounded(identified, monkeypatch, capsys):
+    """Without time nothing is tried, and that is said; the comparison itself is whole."""
+    at_once = partial(search, seconds=0.0)
+    monkeypatch.setattr("metarl.identify.hints.search", at_once)
+    result = identified(laid_out(transposed))
+    assert result["hints"] == [] and len(result["differences"]) == 4
+    assert {"parameter layouts", "inner learning rates", "two changes at a time"} <= set(
+        result["left_out"]
+    )
+    assert "not tried for lack of time: parameter layouts, activations, " in describe(result)
+
+
+def test_progress_says_how_long_the_search_may_take(identified, capsys):
+    identified(laid_out(transposed))
+    assert "metarl: trying parameter layouts, at most 300 s more" in capsys.readouterr().err
+
+
 RECOGNISED = {
     "tanh": planted(),
     "unequal lengths": planted(lengths=True),
@@ -154,6 +187,11 @@ RECOGNISED = {
     "softmax": planted(Code(policy="softmax")),
     "two inner steps": planted(Code(learning_rates=(0.1, 0.1))),
     "rates of their own": planted(Code(learning_rates=(0.1, 0.04))),
+}
+
+
+RECOGNISED["softmax, one-hot"] = RECOGNISED["softmax"] | {
+    f"step{s}/actions": np.eye(3)[RECOGNISED["softmax"][f"step{s}/actions"]] for s in (0, 1)
 }
 
 
@@ -235,6 +273,16 @@ def test_bundles_of_scores(name, weights, identified):
     more = identified(arrays | outer, "lvc", "dice", "lsf2")
     assert name in more["matches"] and "unbiased" in more["differences"]
     assert "lsf2" not in more["differences"]  # it needs the outer scores elsewhere
+
+
+@pytest.mark.parametrize("factor", [10.0, 1.7])
+def test_scores_with_another_inner_learning_rate(factor, identified):
+    """c is off, v and the inner Jacobian's term were dumped as they are."""
+    result = identified(scores_bundle(LVC) | {"inner_learning_rate": np.array(0.1 / factor)}, "lvc")
+    assert result["terms"]["self"] == pytest.approx(factor)
+    first = result["hints"][0]
+    assert (first["change"], first["entry"]) == ("inner_learning_rate", "lvc")
+    assert first["residual"] < 1e-9
 
 
 def test_other_readings_of_the_inner_jacobian(identified):

@@ -328,6 +328,7 @@ BAD = {
         "step0/observations", np.ones((3, 0, 7, 4))
     ),
     "step0/advantages has a NaN": edited("step0/advantages", (0, 0, 0), np.nan),
+    "gradient has only zeros; dump it after": changed("gradient", np.zeros(132)),
     "gradient has a NaN": edited("gradient", 3, np.inf),
     "step0/rewards is int64; give float32 or float64": changed(
         "step0/rewards", np.ones(SHAPE, int)

@@ -32,7 +32,7 @@ from metarl.audit.settings import MOST_ENUMERATED, ExactSettings
 from metarl.audit.text import text
 from metarl.errors import InputError
 from metarl.estimators import Estimator, estimator, meta_gradient
-from metarl.outer_values import ClosedForm, Totals
+from metarl.outer_values import ClosedForm, Sampled, Totals
 from metarl.progress import Progress
 from metarl.results import columns
 from metarl.results.writer import write_table
@@ -103,7 +103,9 @@ class ExactAudit:
         )
 
     def gradients(self, counts: tf.Tensor, value_baseline: tf.Tensor) -> list[tf.Tensor]:
-        """`_gradients`, compiled."""
+        """`_gradients`, compiled unless an entry is a whole gradient, which may not be."""
+        if any(entry.gradient for entry in self.entries):
+            return self._gradients(counts, value_baseline)
         return self._call("_gradients", self.entries, counts, value_baseline)
 
     def values(self, counts: tf.Tensor, log_ways: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -182,6 +184,12 @@ class ExactAudit:
         sums = (self._rewards, self._advantages, self._mask)
         return Totals(*(tf.linalg.matvec(chances, tf.reduce_sum(x, axis=-1)) for x in sums))
 
+    def enumerated(self, parameters: tf.Tensor) -> Sampled:
+        """V by a batch of all trajectories, weighed by their probability: for whole gradients."""
+        weights = tf.exp(self.log_probabilities(parameters))
+        batch = self.batch(parameters, weights, tf.constant(1.0, tf.float64))
+        return Sampled(self.problem.policy, batch, "trajectories", None, parameters)
+
     def _values(self, counts: tf.Tensor, log_ways: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """V(theta') and the probability of every sample, [K] each."""
         _, adapted, log_probability = self._chain(self._copies(counts), counts)
@@ -198,7 +206,7 @@ class ExactAudit:
                 parameters,
                 batches,
                 self.settings,
-                partial(ClosedForm, self.totals),
+                self.enumerated if entry.gradient else partial(ClosedForm, self.totals),
                 value_baseline=tf.fill([counts.shape[0]], value_baseline),
             )
             for entry in self.entries

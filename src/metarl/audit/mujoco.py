@@ -200,7 +200,12 @@ class Audit:
         self.settings, self.entries = settings, entries
         self.point, self.threads = point, threads
         self.adapt = compiled_adaptation(point.policy, point.training)
-        self.estimates = tf.function(self._estimates, jit_compile=True, autograph=False)
+        whole = any(entry.gradient for entry in self.entries.values())  # may not be compiled
+        self.estimates = (
+            self._estimates
+            if whole
+            else tf.function(self._estimates, jit_compile=True, autograph=False)
+        )
         self.shares = tf.function(self._shares, jit_compile=True, autograph=False)
         self.value = tf.function(self._value, jit_compile=True, autograph=False)
         self.slopes = tf.function(self._slopes, jit_compile=True, autograph=False)
@@ -220,7 +225,8 @@ class Audit:
         policy, inner = self.point.policy, self.point.training.inner
 
         def resimulated(after: tf.Tensor) -> Resimulated:
-            return Resimulated(self._outer_values(outer, after), differences)
+            simulated = tf.convert_to_tensor(differences)  # an array where this is not compiled
+            return Resimulated(self._outer_values(outer, after), simulated)
 
         return [
             meta_gradient(

@@ -27,6 +27,7 @@ from metarl.adaptation import (
     trajectory_gradients,
 )
 from metarl.errors import InputError
+from metarl.estimators.whole import WholeGradient
 from metarl.outer_values import Loss, OuterValues
 from metarl.policies import Policy
 from metarl.settings import InnerSettings
@@ -98,6 +99,8 @@ class Estimator(NamedTuple):
       outer_loss: the same of the outer batch at theta', where its average is over steps.
       inner_jacobian: whether the estimate has the term eta * mean_i[ (grad f_i)^T v ].
       counterpart: of an entry `..._as_coded`, the entry that its paper describes.
+      gradient: of a plug-in that is a whole gradient, in the place of all of this; it is not to be
+        compiled by its caller.
     """
 
     name: str
@@ -108,6 +111,7 @@ class Estimator(NamedTuple):
     outer_loss: Loss = log_likelihood
     inner_jacobian: bool = True
     counterpart: str = ""
+    gradient: WholeGradient | None = None
 
 
 def register(
@@ -231,6 +235,13 @@ def meta_gradient(
         raise InputError("no pre-update batch given; give one for every inner step")
     chain, seen = inner_chain(policy, estimator, parameters, batches, settings)
     values = outer(chain[-1])
+    if estimator.gradient is not None:
+        batch = getattr(getattr(values, "sampled", values), "batch", None)
+        if batch is None:
+            raise estimator.gradient.no_batch()
+        if inner_penalty is not None:
+            raise estimator.gradient.no_penalty()
+        return estimator.gradient(policy, parameters, [*batches, batch], settings)
     direction = values.gradient(estimator.outer_loss)
     for number in reversed(range(len(seen))):
         before, batch = chain[number], seen[number]

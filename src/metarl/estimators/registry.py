@@ -1,18 +1,22 @@
 """Estimators by name: the rows of the catalogue, the published deviations, and anyone's own."""
 
+import inspect
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from metarl import plug_ins
-from metarl.errors import InputError, shortened
+from metarl.errors import InputError
 from metarl.estimators.algebra import Estimator, InnerStep
 from metarl.estimators.as_coded import AS_CODED
 from metarl.estimators.catalogue import ROWS
+from metarl.estimators.whole import WholeGradient
 
 CATALOGUE = {entry.name: entry for entry in (*ROWS, *AS_CODED)}
 
 
 def estimator(name: str) -> Estimator:
-    """The catalogue's entry called `name`, or anyone's own weights, `package.module:function`.
+    """The catalogue's entry called `name`, or anyone's own, `package.module:function`.
 
     Raises:
       InputError: there is none.
@@ -25,23 +29,51 @@ def estimator(name: str) -> Estimator:
 
 
 def plug_in(name: str) -> Estimator:
-    """An estimator from outside: `name` is `package.module:function`, W of an `InnerStep`.
+    """An estimator from outside, `package.module:function`: score weights or a whole gradient.
+
+    The number of the function's parameters tells which: one for W of an `InnerStep`, four for
+    `metarl.estimators.whole.Gradient`.
 
     Raises:
-      InputError: it cannot be imported, or is no function.
+      InputError: it cannot be imported, or is no such function.
     """
-    weights = plug_ins.load("estimator", name, "package.module:function")
-    if not callable(weights):
+    function = plug_ins.load("estimator", name, "package.module:function")
+    if not callable(function):
         raise InputError(f"estimator {name!r} is no function; give package.module:function")
+    module = name.partition(":")[0]
+    required = required_parameters(function)
+    if required == 1:
+        return Estimator(name, checked_weights(name, function), "plug-in", module)
+    if required == 4:
+        gradient = WholeGradient(name, function)
+        return Estimator(name, gradient.no_weights, "plug-in", module, gradient=gradient)
+    raise InputError(
+        f"estimator {name!r} takes {required} arguments; give function(step) -> score weights W, "
+        "or gradient(policy, theta, batches, settings) -> [K, P]"
+    )
+
+
+def required_parameters(function: Callable) -> int:
+    """How many positional arguments a function asks for; 1 where it does not tell."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return sum(p.default is p.empty for p in positional) or min(len(positional), 1)
+
+
+def checked_weights(name: str, weights: Callable) -> Callable[[InnerStep], tf.Tensor]:
+    """The function W of anyone's, whose faults are one line."""
 
     def checked(step: InnerStep) -> tf.Tensor:
         expected = step.score_products
         try:
             given = tf.convert_to_tensor(weights(step))
         except (Exception, SystemExit) as error:  # code of anyone's may raise anything
-            said = shortened(f"{type(error).__name__}: {error}")
             raise InputError(
-                f"estimator {name!r} failed ({said}); see metarl.estimators.InnerStep"
+                f"estimator {name!r} failed ({plug_ins.said(error, weights)}); see "
+                "metarl.estimators.InnerStep"
             ) from error
         if given.dtype != expected.dtype or not broadcasts_to(given.shape, expected.shape):
             raise InputError(
@@ -50,7 +82,7 @@ def plug_in(name: str) -> Estimator:
             )
         return given
 
-    return Estimator(name, checked, "plug-in", name.partition(":")[0])
+    return checked
 
 
 def broadcasts_to(shape: tf.TensorShape, target: tf.TensorShape) -> bool:

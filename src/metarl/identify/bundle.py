@@ -110,6 +110,8 @@ def _bundle(arrays: Arrays) -> Bundle:
     for key in required:
         if key not in arrays:
             raise InputError(f"no key {key!r}; a bundle {'of scores ' * of_scores}needs it")
+    if not of_scores:
+        arrays = _numbered_actions(arrays, count)
     bundle = (_bundle_of_scores if of_scores else _bundle_of_network)(arrays, count)
     return _with_learning_rates(
         bundle, numbers(arrays, "inner_learning_rate", len(bundle.steps) - 1, positive=True)
@@ -134,6 +136,20 @@ def _require_known(arrays: Arrays, count: int) -> None:
         if key not in known:
             nearest = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.0)[0]
             raise InputError(f"unknown key {key!r}; did you mean {nearest!r}? else leave it out")
+
+
+def _numbered_actions(arrays: Arrays, count: int) -> Arrays:
+    """Actions that are one-hot in every step, as the integers that they stand for."""
+    keys = [f"step{s}/actions" for s in range(count)]
+    one_hot = all(
+        arrays[key].dtype.kind == "f"
+        and arrays[key].ndim == 4
+        and arrays[key].shape[-1] > 1
+        and np.isin(arrays[key], (0.0, 1.0)).all()
+        and (arrays[key].sum(axis=-1) == 1.0).all()
+        for key in keys
+    )
+    return arrays | {key: arrays[key].argmax(axis=-1) for key in keys} if one_hot else arrays
 
 
 def _bundle_of_network(arrays: Arrays, count: int) -> Bundle:
@@ -197,6 +213,8 @@ def _outer_step(arrays: Arrays, tasks: int, size: int) -> dict[str, np.ndarray]:
 def _common(arrays: Arrays, size: int) -> dict:
     """What bundles of both kinds have; the inner learning rate is filled in at the end."""
     gradient = floats(arrays, "gradient", (size,))
+    if not gradient.any():
+        raise InputError("gradient has only zeros; dump it after the backward pass")
     ascent = word(arrays, "sign", ("ascent", "descent")) == "ascent"
     single = any(array.dtype.kind == "f" and array.dtype.itemsize == 4 for array in arrays.values())
     return {

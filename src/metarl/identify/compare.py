@@ -53,8 +53,8 @@ def compare(path: Path, bundle: Bundle, tolerance: float) -> dict:
       (names; several
       where they agree on this data); by entry, in the order of the residual after scale,
       differences, residuals, scales and cosines; terms (coefficients of the decomposition),
-      terms_residual, collinear (sentences), and hints, where neither an entry nor the sum of the
-      terms is the gradient.
+      terms_residual, collinear (sentences), and, where neither an entry nor the sum of the terms is
+      the gradient, hints and left_out (what there was no time to try).
     """
     if bundle.dtype == "float32":
         tolerance = max(tolerance, FLOAT32_TOLERANCE)
@@ -69,9 +69,12 @@ def compare(path: Path, bundle: Bundle, tolerance: float) -> dict:
     nearest = CATALOGUE[next(iter(best.differences))]
     decomposition = decompose(bundle.gradient, terms(bundle, nearest), bundle.dtype)
     off_scale = min(best.residuals.values()) > tolerance
-    # a sum of the terms that is no entry (an entropy bonus, a mixture) needs no other explanation
-    explained = matched or (off_scale and decomposition.residual <= tolerance)
-    hints = [] if explained else find_hints(bundle, best.residuals, best.scales, tolerance)
+    # a sum of the terms that is no entry (an entropy bonus, a mixture) needs no other explanation;
+    # of a bundle of scores it may be an entry with another inner learning rate
+    is_sum = off_scale and decomposition.residual <= tolerance and bundle.outer_gradient is None
+    hints, left_out = [], []
+    if not (matched or is_sum):
+        hints, left_out = find_hints(bundle, best.residuals, best.scales, tolerance)
     return {
         "file": str(path),
         "dtype": bundle.dtype,
@@ -87,6 +90,7 @@ def compare(path: Path, bundle: Bundle, tolerance: float) -> dict:
         "terms_residual": decomposition.residual,
         "collinear": decomposition.collinear,
         "hints": [hint._asdict() for hint in hints],
+        "left_out": left_out,
     }
 
 

@@ -45,6 +45,11 @@ def cosine(gradient: np.ndarray, reference: np.ndarray) -> float:
     return float(gradient @ unit) / float(np.linalg.norm(gradient) * np.linalg.norm(unit))
 
 
+def is_one(scale: float, tolerance: float) -> bool:
+    """Whether a factor is 1 as far as a gradient with relative errors of `tolerance` can tell."""
+    return abs(scale - 1.0) <= 10 * tolerance
+
+
 MOST_STEPS = 12
 """Of Gauss and Newton's method; from a start nearby five bring it to rounding."""
 

@@ -53,6 +53,8 @@ def describe(result: Mapping) -> str:
     lines.append(f"  = {_sum(result)}  (residual {result['terms_residual']:.1e})")
     lines += [f"    {sentence}" for sentence in result["collinear"]]
     lines += [f"  {_hint(hint, result)}" for hint in result["hints"]]
+    if result["left_out"]:
+        lines.append(f"  not tried for lack of time: {', '.join(result['left_out'])}")
     numbers = [exact_numbers(name, result["sample_size"]) for name in matches[:1]]
     lines += [f"  {text}" for text in numbers if text]
     return "\n".join([*lines, f"  next: {_next(result)}"])

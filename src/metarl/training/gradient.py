@@ -117,7 +117,8 @@ class MetaObjective:
         def compiled(function: Callable) -> Callable:
             return tf.function(function, jit_compile=True, autograph=False)
 
-        self._compiled_gradient = compiled(self._gradient)
+        whole = entry.gradient is not None  # a plug-in that may not be compiled
+        self._compiled_gradient = self._gradient if whole else compiled(self._gradient)
         self._compiled_chain = compiled(self._chain)
         self._compiled_fisher_product = compiled(self._fisher_product)
         self._compiled_measures = compiled(self._measures)
@@ -252,7 +253,10 @@ class MetaObjective:
         outer_batch = batches[-1]
         values = step_weights(outer_batch, settings.averaging) * outer_batch.score_rewards
         others = other_tasks_mean(tf.reduce_sum(values, axis=[1, 2]))  # whom of_task does not see
-        gradients = task_by_task(of_task, parameters, batches, others)
+        together = self.entry.gradient is not None
+        gradients = (of_task if together else partial(task_by_task, of_task))(
+            parameters, batches, others
+        )
         squares = tf.reduce_sum(gradients**2, axis=-1)
         return MetaGradient(tf.reduce_mean(gradients, axis=0), tf.reduce_mean(squares))
 
