@@ -135,7 +135,7 @@ def finished(tmp_path_factory) -> Path:
     [
         (
             "config",
-            dict.fromkeys(("PointGoal", "HalfCheetahDir", "ReacherGoal"), 7),
+            dict.fromkeys(("PointGoal", "HalfCheetahDir", "ReacherGoal"), 6),
             4,
             6,
             (1, 6, 2),
