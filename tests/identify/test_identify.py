@@ -171,7 +171,7 @@ def made(name: str, inner_steps: int, moved: bool, clip=None, kl=0.0) -> dict[st
 def only(monkeypatch, *names: str) -> None:
     """Leaves these entries in the catalogue that bundles are compared with."""
     few = {name: CATALOGUE[name] for name in names}
-    for module in ("compare", "hints", "readings"):
+    for module in ("compare", "search", "readings"):
         monkeypatch.setattr(f"metarl.identify.{module}.CATALOGUE", few)
 
 

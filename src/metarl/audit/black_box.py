@@ -45,6 +45,7 @@ from metarl.audit.settings import ExactSettings
 from metarl.audit.text import text
 from metarl.errors import InputError, shortened
 from metarl.estimators import CATALOGUE
+from metarl.plug_ins import shown
 from metarl.progress import Progress
 from metarl.randomness import generator
 from metarl.storage import require_writable, write_parquet
@@ -147,11 +148,6 @@ class Gradient:
         """file:line of the function; None where it is not written in Python or not yet there."""
         code = getattr(inspect.unwrap(getattr(self, "function", None)), "__code__", None)
         return f"{code.co_filename}:{code.co_firstlineno}" if code else None
-
-
-def shown(place: str) -> str:
-    """A path as short as it can be written from the working folder."""
-    return os.path.relpath(place) if Path(place).is_relative_to(Path.cwd()) else place
 
 
 class Enumeration:
