@@ -2,9 +2,11 @@
 rule film:
     input:
         lambda wildcards: sources("metarl.film", environment_module(wildcards.environment)),
-        policy=lambda wildcards: (
-            f"{RESULTS}/train/{wildcards.environment}/{FILMED}"
-            f"/seed_{SEEDS[wildcards.environment][0]}.npz"
+        policy=lambda wildcards: expand(
+            f"{RESULTS}/train/{RUN}.npz",
+            environment=wildcards.environment,
+            algorithm=FILMED,
+            seed=SEEDS[wildcards.environment][0],
         ),
     output:
         f"{RESULTS}/films/{{environment}}.webp",
