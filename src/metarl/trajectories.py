@@ -27,7 +27,7 @@ class Trajectories(NamedTuple):
       weights: [K, N], each row's share in the sample: 1/N when sampled; rows sum to 1.
       sample_size: [], the number of trajectories that the rows stand for.
       left_out: of an outer batch, what each inner trajectory adds to V after adaptation, simulated:
-        [K, N_inner]; None: not simulated.
+        [K, N_inner]; (), no tensor: not simulated.
     """
 
     observations: tf.Tensor
@@ -39,7 +39,7 @@ class Trajectories(NamedTuple):
     behaviour: tuple[tf.Tensor, ...]
     weights: tf.Tensor
     sample_size: tf.Tensor
-    left_out: tf.Tensor | None = None
+    left_out: tf.Tensor | tuple[()] = ()
 
 
 def step_scale(batch: Trajectories, averaging: Averaging) -> tf.Tensor:

@@ -67,7 +67,7 @@ def test_differences_are_those_of_rollouts_without_each_trajectory():
         np.testing.assert_allclose(outer.left_out, np.transpose(expected), rtol=1e-3, atol=1e-4)
 
         def values_after(parameters, outer=outer, left_out=outer.left_out):
-            plain = outer._replace(left_out=None)
+            plain = outer._replace(left_out=())
             sampled = Sampled(policy, plain, SETTINGS.averaging, None, parameters)
             return Resimulated(sampled, tf.transpose(left_out))
 

@@ -41,9 +41,7 @@ def task_by_task(function: Callable[..., tf.Tensor], *arguments) -> tf.Tensor:
     """
 
     def of_task(task: tf.Tensor) -> tf.Tensor:
-        def part(x: tf.Tensor | None) -> tf.Tensor | None:  # a slice: tf.gather is slower
-            if x is None:
-                return None
+        def part(x: tf.Tensor) -> tf.Tensor:  # a slice: tf.gather is slower
             rank = x.shape.rank
             return tf.slice(x, [task] + [0] * (rank - 1), [1, *x.shape[1:]]) if rank else x
 
@@ -62,7 +60,7 @@ def outer_values(
 ) -> OuterValues:
     """Those of the outer batch, with simulated differences where it has them; see `Sampled`."""
     sampled = Sampled(policy, batch, averaging, clip, parameters)
-    if batch.left_out is None:
+    if isinstance(batch.left_out, tuple):
         return sampled
     return Resimulated(sampled, tf.transpose(batch.left_out))
 
