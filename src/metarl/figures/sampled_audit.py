@@ -48,12 +48,19 @@ def draw(paths: Sequence[Path | str], confidence: float) -> Figure:
                     text = "no bias\ncan be told from 0"
                     axis.text(0.5, 0.5, text, ha="center", va="center")
                     continue
-                _draw_panel(axis, rows, column, looks)
+                _draw_panel(axis, measured(rows, column), column, looks)
                 axis.set_ylabel(label)
         floor = {"outer variance of lsf": style.Look("0.55", "", style.DOTTED)}
         names = {name.rpartition(":")[2]: look for name, look in looks.items()}
         style.shared_legend(figure, names | floor, diverged=False)
     return figure
+
+
+def measured(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Where a place was audited for it: bias beside a reference, rates with the largest batch."""
+    if column == "relative_bias":
+        return rows[rows["gradient_norm"].notna()]
+    return rows[rows["outer_sample_size"] == rows["outer_sample_size"].max()]
 
 
 def shown_places(frame: pd.DataFrame) -> list[str]:
