@@ -141,7 +141,7 @@ def finished(tmp_path_factory) -> Path:
             (1, 6, 2),
         ),
         ("smoke", {"PointGoal": 3, "HalfCheetahDir": 3}, 2, 3, (1, 4, 1)),
-        ("paper", dict.fromkeys(PAPER, 10), 8, 6, (1, 12, 2)),
+        ("paper", dict.fromkeys(PAPER, 10), 8, 6, (1, 24, 2)),
     ],
 )
 def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems, sampled):
@@ -192,7 +192,7 @@ def test_committed_figures_do_not_stand_in_for_absent_results(fresh):
         path.unlink()
 
 
-@pytest.mark.parametrize(("scale", "runs"), [("config", (5, 3)), ("smoke", (3, 3))])
+@pytest.mark.parametrize(("scale", "runs"), [("config", (6, 4)), ("smoke", (3, 3))])
 def test_runs_with_published_settings_are_made_on_request_alone(fresh, scale, runs):
     """`all`'s own jobs are counted above; none is theirs, though an edit may have outdated them."""
     plan = planned(fresh, "--configfile", f"config/{scale}.yaml", target="published")
