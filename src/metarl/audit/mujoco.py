@@ -225,7 +225,9 @@ class Audit:
         policy, inner = self.point.policy, self.point.training.inner
 
         def resimulated(after: tf.Tensor) -> Resimulated:
-            simulated = tf.convert_to_tensor(differences)  # an array where this is not compiled
+            simulated = differences
+            if simulated is not None:
+                simulated = tf.convert_to_tensor(simulated)  # an array where this is not compiled
             return Resimulated(self._outer_values(outer, after), simulated)
 
         return [
