@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import gymnasium
 import numpy as np
 import pandas as pd
 
 from metarl.environments import TaskVectorEnv
+from metarl.environments.recording import Recorder
 from metarl.errors import InputError
 from metarl.estimators import estimator
 from metarl.memory import require_training
@@ -29,23 +29,6 @@ from metarl.storage import require_writable
 from metarl.training.iteration import adaptation_chain, compiled_adaptation
 
 PATHS = 3  # trajectories of a task whose paths are kept
-
-
-class RecordPositions(gymnasium.vector.VectorWrapper):
-    """Keeps where the bodies were after each step of a rollout: [T, num_envs, 1 or 2]."""
-
-    def __init__(self, environment: gymnasium.vector.VectorEnv):
-        super().__init__(environment)
-        self.rollouts: list[list[np.ndarray]] = []
-
-    def reset(self, **arguments) -> tuple[np.ndarray, dict]:
-        self.rollouts.append([])
-        return self.env.reset(**arguments)
-
-    def step(self, actions: np.ndarray) -> tuple:
-        result = self.env.step(actions)
-        self.rollouts[-1].append(self.env.unwrapped.positions)
-        return result
 
 
 def path_table(positions: np.ndarray, rollout: Rollout, tasks: np.ndarray) -> pd.DataFrame:
@@ -147,7 +130,7 @@ def evaluate(
                 )
         if paths and number == len(policies) - 1:
             sampler = copy.copy(sampler)
-            sampler.environment = RecordPositions(sampler.environment)
+            sampler.environment = Recorder(sampler.environment, "positions")
         eta = settings.inner_learning_rate
         rates = inner_learning_rates or (eta, later_step_scale * eta)
         _, rollouts = adaptation_chain(

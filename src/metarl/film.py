@@ -9,11 +9,11 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-import gymnasium
 import numpy as np
 from PIL import Image, ImageDraw
 
 from metarl import environments
+from metarl.environments.recording import Recorder
 from metarl.settings import TrainingSettings, require, require_seed
 from metarl.storage import require_writable, write_bytes
 
@@ -21,23 +21,6 @@ SIDE = 240  # pixels of one picture; frames have a multiple
 FRAMES = 50  # at most
 MILLISECONDS = 60  # of a frame
 GAP = 200  # grey, between the pictures
-
-
-class RecordStates(gymnasium.vector.VectorWrapper):
-    """Keeps the states after each step of a rollout: [T, num_envs, n]."""
-
-    def __init__(self, environment: gymnasium.vector.VectorEnv):
-        super().__init__(environment)
-        self.rollouts: list[list[np.ndarray]] = []
-
-    def reset(self, **arguments) -> tuple[np.ndarray, dict]:
-        self.rollouts.append([])
-        return self.env.reset(**arguments)
-
-    def step(self, actions: np.ndarray) -> tuple:
-        result = self.env.step(actions)
-        self.rollouts[-1].append(self.env.unwrapped.states)
-        return result
 
 
 def film(policy: Path, output: Path, tasks: int = 2, seed: int = 0) -> None:
@@ -84,7 +67,7 @@ def states_around(
 
     sampler = make_sampler(settings, threads=1)
     adapt = compiled_adaptation(sampler.policy, estimator(settings.estimator), settings)
-    sampler.environment = RecordStates(sampler.environment)
+    sampler.environment = Recorder(sampler.environment, "states")
     drawn = sampler.environment.unwrapped.sample_tasks(
         generator(settings.seed, "filmed tasks"), settings.tasks
     )

@@ -225,10 +225,7 @@ class Audit:
         policy, inner = self.point.policy, self.point.training.inner
 
         def resimulated(after: tf.Tensor) -> Resimulated:
-            simulated = differences
-            if simulated is not None:
-                simulated = tf.convert_to_tensor(simulated)  # an array where this is not compiled
-            return Resimulated(self._outer_values(outer, after), simulated)
+            return Resimulated(self._outer_values(outer, after), differences)
 
         return [
             meta_gradient(
@@ -299,8 +296,8 @@ class Audit:
             after: tf.Tensor,
             shares: tf.Tensor,
             subset: np.ndarray,
-        ) -> np.ndarray:
-            return left_out_differences(
+        ) -> tf.Tensor:
+            simulated = left_out_differences(
                 lambda theta: self.value(theta, outer_batch(stream, theta)),
                 self.value(after, outer),
                 after,
@@ -308,6 +305,7 @@ class Audit:
                 self.slopes(after, outer, shares).numpy(),
                 subset,
             )
+            return tf.constant(simulated)
 
         collected = {name: [] for name in self.entries}
         for chunk in range(math.ceil(replicates / CHUNK)):

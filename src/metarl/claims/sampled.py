@@ -223,16 +223,6 @@ def _sampled_claim(level: str, **fields) -> Claim:
     )
 
 
-def of_rates(rows: pd.DataFrame) -> pd.DataFrame:
-    """Those with the largest outer batch."""
-    return rows[rows["outer_sample_size"] == rows["outer_sample_size"].max()]
-
-
-def with_reference(rows: pd.DataFrame) -> pd.DataFrame:
-    """Those whose bias was measured."""
-    return rows[rows["gradient_norm"].notna()]
-
-
 def sampled_slope(
     evidence: Evidence,
     problem: str,
@@ -246,7 +236,7 @@ def sampled_slope(
     between N. It holds if the whole interval lies in the allowed range, fails if none of it does,
     and else cannot tell: undecided.
     """
-    rows = of_rates(audited(evidence.sampled, problem, estimator))
+    rows = tables.of_rates(audited(evidence.sampled, problem, estimator))
     confidence = evidence.criteria.confidence
     measurement = slope_of(rows, problem, estimator, column)
     if not math.isfinite(measurement.value):
@@ -292,7 +282,7 @@ def bias_at_largest(
 ) -> Measurement:
     """The relative bias at the largest N, which holds above `bound`, if there is one."""
     measurement = Measurement(problem, estimator, "relative bias", UNDECIDED, form=".3f")
-    rows = with_reference(audited(evidence.sampled, problem, estimator))
+    rows = tables.with_reference(audited(evidence.sampled, problem, estimator))
     if rows.empty:
         measurement = replace(measurement, note="not in the audit")
         return measurement if bound else replace(measurement, outcome=REPORTED)
@@ -366,7 +356,8 @@ def seen_bias(evidence: Evidence, problem: str, estimator: str, planted: bool) -
     """
     measurement = Measurement(problem, short(estimator), "squared bias / ||grad J_N||^2", REPORTED)
     rows, visible = (
-        with_reference(audited(evidence.sampled, problem, name)) for name in (estimator, "maml")
+        tables.with_reference(audited(evidence.sampled, problem, name))
+        for name in (estimator, "maml")
     )
     if rows.empty or visible.empty:
         return replace(measurement, note="not in the audit")

@@ -1,6 +1,7 @@
 """Sampled audits: relative bias (left) and inner variance (right) against N, a row a problem.
 
-Of the Monte Carlo audit the first random process stands for all; the others are in the tables. The
+Of the Monte Carlo audit the first random process stands for all; the others are in the tables. In
+simulation bias and variance are of N of their own, those at which each is judged. The
 reference of the bias is leave_one_out on the same samples, so it has no line there; a panel in
 which no bias can be told from 0 is left out. Intervals are over replicates; a relative bias that
 the audit cannot tell from 0 has one down to the panel's bottom. The dotted line is the outer
@@ -20,6 +21,7 @@ from metarl.figures import style
 from metarl.results import columns, tables
 
 LABELS = {"relative_bias": "relative bias", "inner_variance": "inner variance"}
+JUDGED = {"relative_bias": tables.with_reference, "inner_variance": tables.of_rates}
 MOST_TICKS = 4  # of N
 SPREAD = 0.5  # octaves of N over which the estimators' markers are laid side by side
 FLOOR = 1e-3  # of a relative bias: below it nothing is drawn
@@ -48,19 +50,12 @@ def draw(paths: Sequence[Path | str], confidence: float) -> Figure:
                     text = "no bias\ncan be told from 0"
                     axis.text(0.5, 0.5, text, ha="center", va="center")
                     continue
-                _draw_panel(axis, measured(rows, column), column, looks)
+                _draw_panel(axis, JUDGED[column](rows), column, looks)
                 axis.set_ylabel(label)
         floor = {"outer variance of lsf": style.Look("0.55", "", style.DOTTED)}
         names = {name.rpartition(":")[2]: look for name, look in looks.items()}
         style.shared_legend(figure, names | floor, diverged=False)
     return figure
-
-
-def measured(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Where a place was audited for it: bias beside a reference, rates with the largest batch."""
-    if column == "relative_bias":
-        return rows[rows["gradient_norm"].notna()]
-    return rows[rows["outer_sample_size"] == rows["outer_sample_size"].max()]
 
 
 def shown_places(frame: pd.DataFrame) -> list[str]:

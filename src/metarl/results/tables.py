@@ -99,6 +99,16 @@ def is_control(estimators: pd.Series) -> pd.Series:
     return estimators.str.startswith(CONTROLS)
 
 
+def of_rates(sampled: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a problem that rates are judged by: those with the largest outer batch."""
+    return sampled[sampled["outer_sample_size"] == sampled["outer_sample_size"].max()]
+
+
+def with_reference(sampled: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose bias was measured."""
+    return sampled[sampled["gradient_norm"].notna()]
+
+
 def post_adaptation(training: pd.DataFrame) -> pd.DataFrame:
     """The rows after the last inner step of each run."""
     last = training.groupby(RUN)["inner_step"].transform("max")
