@@ -1,8 +1,9 @@
 """What published code estimates, beside what its paper describes, at the N of published runs.
 
-For each problem, relative bias and variance at N = SAMPLE_SIZE: a full mark for an entry of the
-catalogue, a hollow one for what a code base computes in its place; numbers at the marks are slopes
-over the last octaves of N. The table beside the figure (STEM.md) says the same in numbers.
+For each problem, relative bias and variance (in the unit of the squared gradient) at N =
+SAMPLE_SIZE: a full mark for an entry of the catalogue, a hollow one for what a code base computes
+in its place; numbers at the marks are slopes over the last octaves of N. The table beside the
+figure (STEM.md) says the same in numbers.
 """
 
 from collections.abc import Sequence
