@@ -20,7 +20,7 @@ def small(monkeypatch):
     for name, value in {
         "TASKS": 2,
         "TRAJECTORIES": 3,
-        "HORIZON": 4,
+        "HORIZON": 5,
         "SEGMENTS": 2,
         "REPEATS": 1,
         "MANY": 2,
@@ -38,9 +38,9 @@ def test_reports_throughputs_and_their_ratio(small):
     iteration = report["iteration_env_steps_per_second"]
     assert iteration > 0
     assert report["ratio_iteration_to_raw"] == pytest.approx(iteration / raw)
-    assert report["settings"]["horizon"] == 4
+    assert report["settings"]["horizon"] == 5
     assert report["settings"]["threads"] == 2
-    for prefix in ("trpo", "promp"):
+    for prefix in ("trpo", "full_trpo", "promp"):
         assert report[f"ratio_{prefix}_iteration_to_raw"] == pytest.approx(
             report[f"{prefix}_iteration_env_steps_per_second"] / raw
         )
@@ -61,6 +61,7 @@ def test_ratios_of_what_was_measured(monkeypatch):
         "dice": 7.0,
         "leave_one_out": 8.0,
         "trpo": 10.0,
+        "full_trpo": 20.0,
         "promp": 16.0,
         "many": 60.0,
     }
@@ -71,6 +72,7 @@ def test_ratios_of_what_was_measured(monkeypatch):
     assert report["ratio_vector_to_raw"] == 1 / 2
     assert report["ratio_iteration_to_raw"] == 1 / 5
     assert report["ratio_trpo_iteration_to_raw"] == 1 / 10
+    assert report["ratio_full_trpo_iteration_to_raw"] == 1 / 20
     assert report["ratio_promp_iteration_to_raw"] == 1 / 16
     assert report["cost_trpo_to_adam"] == 10 / 4
     assert report["cost_to_maml"] == {

@@ -35,6 +35,7 @@ INVALID = [
     ("algorithm", 1.5),
     ("averaging", None),
     ("seed", 1.0),
+    *(("fisher_stride", value) for value in (0, -1, 101, 1.0, "1", True, None)),  # of 100 steps
     *(("left_out", value) for value in (-1, 21, 1.0, "1", True, None)),  # of 20 trajectories
     *((name, value) for name in COUNTS for value in (2.0, "2", True, None)),
     *((name, value) for name in POSITIVE for value in ("1e-3", True, None)),
@@ -48,6 +49,8 @@ BOUNDARIES = [
     ("hidden_sizes", ()),
     ("hidden_sizes", (1,)),
     *((name, 1e-12) for name in POSITIVE),
+    ("fisher_stride", 1),
+    ("fisher_stride", 100),
     ("left_out", 0),
     ("left_out", 20),
     ("discount", 1.0),

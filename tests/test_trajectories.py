@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metarl.trajectories import step_scale, step_weights
+from metarl.trajectories import step_scale, step_weights, thinned
 from tests.conftest import HORIZON, ROWS, TASKS, naive_average
 
 AVERAGINGS = ["steps", "trajectories"]
@@ -51,3 +51,25 @@ def test_a_row_may_stand_for_several_trajectories(batch, averaging):
     several = step_weights(repeated, averaging)
     expected = tf.concat([several[:, :1] + several[:, 1:2], several[:, 2:]], axis=1)
     np.testing.assert_allclose(step_weights(weighted, averaging), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+@pytest.mark.parametrize("averaging", AVERAGINGS)
+def test_thinned_steps_stand_for_those_left_away(batch, averaging, stride):
+    terms = np.random.default_rng(0).normal(size=(TASKS, ROWS, HORIZON))
+    kept = thinned(batch, stride)
+    weighted = step_weights(kept, averaging).numpy() * terms[:, :, ::stride]
+    mask, shares = batch.mask.numpy(), batch.weights.numpy()
+    for task in range(TASKS):
+        total = count = 0.0
+        for row in range(ROWS):
+            for step in range(0, HORIZON, stride):
+                share = stride * shares[task, row] * mask[task, row, step]
+                total, count = total + share * terms[task, row, step], count + share
+        expected = total / count if averaging == "steps" else total
+        np.testing.assert_allclose(weighted[task].sum(), expected, rtol=1e-13)
+    for name, value in batch._asdict().items():
+        if name not in ("mask", "weights", "sample_size", "left_out"):
+            parts = tf.nest.flatten(getattr(kept, name))
+            for whole, part in zip(tf.nest.flatten(value), parts, strict=True):
+                np.testing.assert_array_equal(part, whole[:, :, ::stride])

@@ -37,7 +37,8 @@ REFERENCE = "lsf"  # whose actions raw physics and the vector environment repeat
 ESTIMATORS = ("maml", REFERENCE, "lvc", "dice", "leave_one_out")
 RUNS = {
     **{name: {"estimator": name} for name in ESTIMATORS},
-    "trpo": {"estimator": "maml", "outer_optimizer": "trpo"},
+    "trpo": {"estimator": "maml", "outer_optimizer": "trpo", "fisher_stride": 5},
+    "full_trpo": {"estimator": "maml", "outer_optimizer": "trpo"},
     "promp": {"estimator": "lvc", "outer_epochs": 5, "inner_kl_coefficient": 5e-4},
 }
 
@@ -58,7 +59,9 @@ def bench(threads: int, configuration: Path | None = None) -> dict:
     Returns:
       raw_env_steps_per_second, vector_env_steps_per_second, ratio_vector_to_raw.
       iteration_env_steps_per_second, ratio_iteration_to_raw: of lsf with one Adam step.
-      trpo_iteration_env_steps_per_second, ratio_trpo_iteration_to_raw: of maml with TRPO.
+      trpo_iteration_env_steps_per_second, ratio_trpo_iteration_to_raw: of maml with TRPO whose
+        products with the Fisher matrix see one step in five.
+      full_trpo_iteration_env_steps_per_second, ratio_full_trpo_iteration_to_raw: all steps.
       promp_iteration_env_steps_per_second, ratio_promp_iteration_to_raw: of lvc with five Adam
         steps.
       cost_trpo_to_adam: an iteration of maml with TRPO over one with one Adam step.
@@ -85,7 +88,10 @@ def bench(threads: int, configuration: Path | None = None) -> dict:
         "vector_env_steps_per_second": steps / vector,
         "ratio_vector_to_raw": raw / vector,
     }
-    for prefix, name in (("", REFERENCE), ("trpo_", "trpo"), ("promp_", "promp")):
+    for prefix, name in (
+        ("", REFERENCE),
+        *((f"{name}_", name) for name in ("trpo", "full_trpo", "promp")),
+    ):
         report[f"{prefix}iteration_env_steps_per_second"] = steps / cost[name]
         report[f"ratio_{prefix}iteration_to_raw"] = raw / cost[name]
     report |= {

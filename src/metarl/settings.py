@@ -98,6 +98,9 @@ class TrainingSettings:
     """Inner KL divergence that ProMP's rule steers the coefficient to; 0 leaves it fixed."""
     trust_region: float = 0.01
     """TRPO's largest mean KL divergence of a step."""
+    fisher_stride: int = 1
+    """TRPO's products with the Fisher matrix see one step of so many: 1, all (Finn et al. 2017); 5
+    in openai/baselines, trpo_mpi.py. The line search sees all."""
     left_out: int = 0
     """Of leave_one_out: trajectories of an inner sample without which the outer batch is simulated
     again. 0: importance weights stand for that."""
@@ -142,6 +145,10 @@ class TrainingSettings:
                 "a number > 0 to start inner_kl_target from",
             )
 
+        allowed = f"an integer from 1 to horizon, {self.horizon}"
+        require(
+            1 <= self.fisher_stride <= self.horizon, "fisher_stride", self.fisher_stride, allowed
+        )
         allowed = f"an integer from 0 to trajectories, {self.trajectories}"
         require(0 <= self.left_out <= self.trajectories, "left_out", self.left_out, allowed)
         if self.left_out > 0:

@@ -42,6 +42,26 @@ class Trajectories(NamedTuple):
     left_out: tf.Tensor | tuple[()] = ()
 
 
+def thinned(batch: Trajectories, stride: int) -> Trajectories:
+    """Steps 0, stride, 2 stride, ... of every trajectory, each standing for `stride` steps.
+
+    Advantages and rewards stay those of all steps.
+    """
+
+    def kept(x: tf.Tensor) -> tf.Tensor:
+        return x[:, :, ::stride]
+
+    return batch._replace(
+        observations=kept(batch.observations),
+        actions=kept(batch.actions),
+        advantages=kept(batch.advantages),
+        rewards=kept(batch.rewards),
+        score_rewards=kept(batch.score_rewards),
+        mask=stride * kept(batch.mask),
+        behaviour=tuple(map(kept, batch.behaviour)),
+    )
+
+
 def step_scale(batch: Trajectories, averaging: Averaging) -> tf.Tensor:
     """What turns a mean over trajectories of sums over steps into the chosen average: [K, 1, 1].
 

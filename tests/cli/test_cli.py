@@ -403,6 +403,7 @@ def test_every_flag_reaches_the_settings():
         "inner_kl_coefficient": 0.17,
         "inner_kl_target": 0.19,
         "trust_region": 0.21,
+        "fisher_stride": 3,
     }
     paths = {"output": "o", "policy": "p", "checkpoints": "c", "tensorboard": "t"}
     arguments = words({**settings, **paths, "threads": 18})

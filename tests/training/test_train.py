@@ -31,6 +31,7 @@ from metarl.settings import TrainingSettings
 from metarl.training import iteration, train
 from metarl.training.gradient import MetaObjective, every_task
 from metarl.training.iteration import MetaIteration, adaptation_chain, compiled_adaptation
+from metarl.trajectories import Trajectories
 
 SETTINGS = TrainingSettings(
     environment="PointGoal",
@@ -468,6 +469,31 @@ def test_the_inner_kl_rule_sees_the_policy_after_the_step(target, factor):
     iterate = MetaIteration(settings, CATALOGUE["lvc"], 1)
     state, _ = iterate(iterate.start(), 0)
     np.testing.assert_allclose(state.memory.coefficients, [0.01 * factor], rtol=1e-6)
+
+
+@pytest.mark.parametrize("averaging", ["steps", "trajectories"])
+def test_fisher_products_of_every_other_step(averaging):
+    """Where every step comes twice they are those of all steps; where not, they differ."""
+    settings = dataclasses.replace(TRPO, averaging=averaging)
+    iterate = MetaIteration(settings, CATALOGUE["maml"], 1)
+    start = iterate.start()
+    _, (shards, _, _) = iterate(start, 0)
+    vector = np.random.default_rng(0).normal(size=start.parameters.shape).astype(np.float32)
+
+    def product(stride: int, shards: list[list[Trajectories]]) -> np.ndarray:
+        thinning = dataclasses.replace(settings, fisher_stride=stride)
+        objective = MetaObjective(iterate.samplers[0].policy, CATALOGUE["maml"], thinning)
+        return objective.fisher_product(start.parameters, shards)(vector)
+
+    def doubled(batch: Trajectories) -> Trajectories:
+        def twice(x):
+            return tf.repeat(x[:, :, ::2], 2, axis=2) if x.shape.rank > 2 else x
+
+        return tf.nest.map_structure(twice, batch)
+
+    pairs = [[doubled(batch) for batch in batches] for batches in shards]
+    np.testing.assert_allclose(product(2, pairs), product(1, pairs), rtol=1e-4, atol=1e-6)
+    assert np.abs(product(2, shards) - product(1, shards)).max() > 1e-2
 
 
 def test_the_effective_sample_size_is_that_of_the_leave_one_out_weights():

@@ -25,7 +25,7 @@ from metarl.objectives import (
 from metarl.outer_values import OuterValues, Resimulated, Sampled, left_out_differences
 from metarl.policies import GaussianMLPPolicy, Policy
 from metarl.settings import Averaging, TrainingSettings
-from metarl.trajectories import Trajectories, step_weights
+from metarl.trajectories import Trajectories, step_weights, thinned
 
 Shards = Sequence[list[Trajectories]]
 
@@ -117,7 +117,7 @@ class MetaObjective:
 
         whole = entry.gradient is not None  # a plug-in that may not be compiled
         self._compiled_gradient = self._gradient if whole else compiled(self._gradient)
-        self._compiled_chain = compiled(self._chain)
+        self._compiled_fisher_chain = compiled(self._fisher_chain)
         self._compiled_fisher_product = compiled(self._fisher_product)
         self._compiled_measures = compiled(self._measures)
         self._compiled_divergences = compiled(self._divergences)
@@ -145,9 +145,14 @@ class MetaObjective:
     def fisher_product(
         self, parameters: tf.Tensor, shards: Shards
     ) -> Callable[[np.ndarray], np.ndarray]:
-        """x -> F x [P], F the Hessian of the post-update mean KL at the theta [P] that acted."""
+        """x -> F x [P], F the Hessian of the post-update mean KL at the theta [P] that acted.
+
+        Of one step of so many, `fisher_stride` in the settings.
+        """
         theta = self._copies(parameters, shards)
-        chains = list(self.map_shards(lambda batches: self._compiled_chain(theta, batches), shards))
+        chains = list(
+            self.map_shards(lambda batches: self._compiled_fisher_chain(theta, batches), shards)
+        )
 
         def product(vector: np.ndarray) -> np.ndarray:
             vectors = self._copies(tf.constant(vector), shards)
@@ -261,11 +266,18 @@ class MetaObjective:
     def _chain(
         self, parameters: tf.Tensor, batches: list[Trajectories]
     ) -> tuple[list[tf.Tensor], list[Trajectories]]:
+        """The chain of parameters [K, P], and the batches as losses see them."""
         *inner_batches, outer_batch = batches
         chain, seen = inner_chain(
             self.policy, self.entry, parameters, inner_batches, self.settings.inner
         )
         return chain, [*seen, outer_batch]
+
+    def _fisher_chain(
+        self, parameters: tf.Tensor, batches: list[Trajectories]
+    ) -> tuple[list[tf.Tensor], list[Trajectories]]:
+        chain, seen = self._chain(parameters, batches)
+        return chain, [thinned(batch, self.settings.fisher_stride) for batch in seen]
 
     def _fisher_product(
         self, chain: list[tf.Tensor], seen: list[Trajectories], vectors: tf.Tensor
