@@ -56,6 +56,12 @@ rule all:
         f"{FIGURES}/index.html",
 
 
+# The verdicts that need no training.
+rule audits:
+    input:
+        f"{RESULTS}/audit/claims.json",
+
+
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"

@@ -60,12 +60,41 @@ rule audit_monte_carlo:
         " --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
 
 
+# Where the audited run starts, by its first iteration: nobody waits for the others.
+rule initial_policy:
+    input:
+        lambda wildcards: sources(
+            "metarl.training.train", environment_module(wildcards.environment)
+        ),
+    output:
+        policy=f"{RESULTS}/start/{{environment}}.npz",
+        table=f"{RESULTS}/start/{{environment}}.parquet",
+    log:
+        f"{LOGS}/start/{{environment}}.log",
+    threads: 1
+    params:
+        settings=lambda wildcards: flags(
+            vars(TRAINING[wildcards.environment, MUJOCO["algorithm"]])
+            | {"iterations": 1, "seed": AUDITED_SEED}
+        ),
+        checkpoints=f"{RESULTS}/checkpoints",
+    message:
+        "initial policy of {wildcards.environment}"
+    shell:
+        "metarl train {params.settings} --threads {threads} --output {output.table}"
+        " --policy {output.policy} --checkpoints {params.checkpoints} > {log} 2>&1"
+
+
 # The same with simulated batches, at the first or the last policy of a training run: rates of the
 # variance, and the bias, against a reference that simulates more.
 rule audit_mujoco:
     input:
         lambda wildcards: sources("metarl.audit.mujoco", environment_module(wildcards.environment)),
-        policy=f"{RESULTS}/train/{{environment}}/{MUJOCO['algorithm']}/seed_{AUDITED_SEED}.npz",
+        policy=lambda wildcards: (
+            f"{RESULTS}/start/{wildcards.environment}.npz"
+            if wildcards.point == "initial"
+            else f"{RESULTS}/train/{wildcards.environment}/{MUJOCO['algorithm']}/seed_{AUDITED_SEED}.npz"
+        ),
     output:
         f"{RESULTS}/audit/mujoco_{{environment}}_{{point}}_{{part}}.parquet",
     log:

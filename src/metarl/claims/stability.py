@@ -8,11 +8,14 @@ from metarl.claims.page import read_json, table
 from metarl.errors import InputError
 from metarl.storage import require_writable, write_text
 
-SAME, FLIPS = "yes", "**no**"
+NOT_RUN = "not run"  # a claim without a measurement: its evidence was not made
+SAME, FLIPS, AT_TIMES, ALONE = "yes", "**no**", "at times undecided", "not compared"
 
 
 def stability(claims: Sequence[Path], output: Path) -> None:
     """Writes the verdicts of every claim in every file as a table in Markdown, flips first.
+
+    What some runs did not measure is compared among the others.
 
     Args:
       claims: claims.json files, each of another base seed.
@@ -27,17 +30,17 @@ def stability(claims: Sequence[Path], output: Path) -> None:
     contents = [read_json(path) for path in claims]
     if len({content["criteria_sha256"] for content in contents}) > 1:
         raise InputError("the files' criteria differ; judge all by the same")
-    verdicts = [{c["id"]: c["verdict"] for c in content["claims"]} for content in contents]
+    verdicts = [{c["id"]: verdict(c) for c in content["claims"]} for content in contents]
     rows = []
     for claim in contents[0]["claims"]:
         words = [of_file.get(claim["id"], "absent") for of_file in verdicts]
         rows.append([claim["id"], claim["level"], *words, agreement(words)])
-    rows.sort(key=lambda row: (row[-1] != FLIPS, row[-1] == SAME))
-    flips, same = (sum(row[-1] == kind for row in rows) for kind in (FLIPS, SAME))
+    rows.sort(key=lambda row: (FLIPS, AT_TIMES, SAME, ALONE).index(row[-1]))
+    flips, same, alone = (sum(row[-1] == kind for row in rows) for kind in (FLIPS, SAME, ALONE))
     heads = ["claim", "level", *(str(path.parent) for path in claims), "the same"]
     summary = (
         f"Verdicts of {len(claims)} runs whose random streams have nothing in common: the same for"
-        f" {same} of {len(rows)} claims, contradictory for {flips}."
+        f" {same} of {len(rows) - alone} claims that several judged, contradictory for {flips}."
     )
     lines = [
         "# Stability",
@@ -50,8 +53,16 @@ def stability(claims: Sequence[Path], output: Path) -> None:
     print(summary)
 
 
+def verdict(claim: dict) -> str:
+    """That of an entry of claims.json, or NOT_RUN."""
+    return claim["verdict"] if claim["measurements"] else NOT_RUN
+
+
 def agreement(verdicts: Sequence[str]) -> str:
     """Whether the verdicts on a claim are the same, contradict each other, or neither."""
-    if len(set(verdicts)) == 1:
+    judged = [word for word in verdicts if word != NOT_RUN]
+    if len(judged) < 2:
+        return ALONE
+    if len(set(judged)) == 1:
         return SAME
-    return FLIPS if len(set(verdicts) - {UNDECIDED}) > 1 else "at times undecided"
+    return FLIPS if len(set(judged) - {UNDECIDED}) > 1 else AT_TIMES
