@@ -150,6 +150,7 @@ def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems,
     assert planned(fresh, *arguments) == {
         "audit_exact": problems,
         "audit_limit": 1,
+        **({} if scale == "smoke" else {"initial_policy": sampled[1] // 2}),  # audits trained ones
         **dict(zip(("audit_monte_carlo", "audit_mujoco", "converge"), sampled, strict=True)),
         **{f"train_{environment}": count for environment, count in runs.items()},
         "train_study": study,
@@ -190,6 +191,13 @@ def test_committed_figures_do_not_stand_in_for_absent_results(fresh):
     assert (plan["train_PointGoal"], plan["train_study"]) == (6, 4)
     for path in committed:
         path.unlink()
+
+
+def test_audits_are_judged_without_training(fresh):
+    """With other random streams too, whose policies are others."""
+    plan = planned(fresh, "--config", "base_seed=1000", "results=other", target="audits")
+    assert not [rule for rule in plan if rule.startswith(("train", "evaluate", "film", "draw"))]
+    assert (plan["initial_policy"], plan["audit_mujoco"], plan["judge_audits"]) == (3, 6, 1)
 
 
 @pytest.mark.parametrize(("scale", "runs"), [("config", (6, 4)), ("smoke", (3, 3))])
