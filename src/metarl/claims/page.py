@@ -22,11 +22,11 @@ def read_json(path: Path) -> dict:
 
     Raises:
       InputError: there is no such file, or it lacks the digest of its criteria or a claim's id,
-        level or verdict.
+        level, verdict or measurements.
     """
     try:
         content = json.loads(Path(path).read_text())
-        keys = ("id", "level", "verdict")
+        keys = ("id", "level", "verdict", "measurements")
         _ = content["criteria_sha256"], [claim[key] for claim in content["claims"] for key in keys]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
