@@ -433,10 +433,11 @@ def relative_deviation_ratios(evidence: Evidence) -> list[Measurement]:
             note=f"N = {', '.join(map(str, both.index))}",
         )
         replicates = audited(evidence.sampled, problem, "dice")["replicates"].max()
-        measurement = decided(measurement, 1.0, math.inf, int(replicates))
-        if not problem.startswith(LOCOMOTION):
-            measurement = replace(measurement, outcome=REPORTED)
-        measurements.append(measurement)
+        measurements.append(
+            decided(measurement, 1.0, math.inf, int(replicates))
+            if problem.startswith(LOCOMOTION)
+            else replace(measurement, outcome=REPORTED)
+        )
     return measurements
 
 
