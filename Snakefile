@@ -39,8 +39,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/figures.smk"
 
 
-# The tables stand beside the figures so that they are made anew where they are absent, though the
-# figures exist: paper_figures/ is part of the repository, results/ is not.
+# The tables stand beside the figures so that one that was deleted is made anew, though figures exist.
 rule all:
     default_target: True
     input:
@@ -51,8 +50,8 @@ rule all:
         TRAINING_TABLES,
         STUDY_TABLES,
         EVALUATION_TABLES,
-        [f"{FIGURES}/{figure.name}.{suffix}" for figure in DRAWN for suffix in figure.formats],
-        expand(f"{FIGURES}/claims.{{format}}", format=["md", "json"]),
+        PICTURES,
+        LEDGER,
         f"{FIGURES}/index.html",
 
 

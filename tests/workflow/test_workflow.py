@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from metarl.configuration import read_configuration
 from metarl.figures import FIGURES as DRAWINGS
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,8 @@ FIGURES = sorted(
         "index.html",
     ]
 )
+SMOKE_FIGURES = "results/smoke/figures"
+COMMITTED = sorted(path.name for path in (ROOT / "paper_figures").iterdir())
 PAGE = {"page": 1}  # which shows all figures
 SIMULATED = {"draw_sampled_audit": 1, "draw_estimator_matrix": 1, **PAGE}
 RETURNS = {
@@ -182,15 +185,30 @@ def test_results_may_stand_elsewhere(fresh, tmp_path, given):
     assert re.search(rf"^total +{total}$", said, flags=re.MULTILINE)
 
 
-def test_committed_figures_do_not_stand_in_for_absent_results(fresh):
-    (fresh / "paper_figures").mkdir()
-    committed = [fresh / "paper_figures" / name for name in FIGURES]
-    for path in committed:
-        path.write_text("from an earlier run\n")
-    plan = planned(fresh)
-    assert (plan["train_PointGoal"], plan["train_study"]) == (6, 4)
-    for path in committed:
-        path.unlink()
+@pytest.mark.parametrize("scale", ["config", "smoke", "paper"])
+def test_no_target_but_paper_figures_writes_outside_the_results(fresh, scale):
+    config = read_configuration(fresh / f"config/{scale}.yaml")
+    assert Path(config["figures"]).is_relative_to(config["results"])
+    result = snakemake(fresh, "--summary", "--configfile", f"config/{scale}.yaml")
+    made = [line.split("\t")[0] for line in result.stdout.splitlines() if "\tmissing\t" in line]
+    assert len(made) > 50
+    assert [file for file in made if not Path(file).is_relative_to(config["results"])] == []
+
+
+def test_paper_figures_are_what_the_repository_keeps_of_a_run(finished):
+    """Copied over committed ones of any date, by this target alone; bench.json is no run's."""
+    kept = finished / "paper_figures"
+    assert not kept.exists()
+    kept.mkdir()
+    for name in COMMITTED:
+        (kept / name).write_text("of an earlier run\n")
+    result = snakemake(finished, *SMOKE, target="paper_figures")
+    assert result.returncode == 0, result.stdout
+    assert sorted(path.name for path in kept.iterdir()) == COMMITTED
+    for name in set(COMMITTED) - {"bench.json"}:
+        assert (kept / name).read_bytes() == (finished / SMOKE_FIGURES / name).read_bytes()
+    assert (kept / "bench.json").read_text() == "of an earlier run\n"
+    shutil.rmtree(kept)
 
 
 def test_audits_are_judged_without_training(fresh):
@@ -378,6 +396,7 @@ def test_the_report_quotes_the_configuration(finished):
     report = (finished / "report.html").read_text()
     for quoted in ("4 tasks x", "problem: 4, 8, 16, 32.", "Seeds: 0.", "0.95 confidence"):
         assert quoted in report
+    assert f'href=\\"{SMOKE_FIGURES}/index.html\\"' in report  # from beside it
 
 
 def test_a_new_seed_asks_for_training_alone(finished):

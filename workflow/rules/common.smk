@@ -127,6 +127,8 @@ TABLES = {  # by the kind that metarl.figures names
 }
 # a figure of tables that a scale does not have is not drawn
 DRAWN = [figure for figure in figures.FIGURES if all(TABLES[kind] for kind in figure.inputs)]
+PICTURES = [f"{FIGURES}/{figure.name}.{suffix}" for figure in DRAWN for suffix in figure.formats]
+LEDGER = [f"{FIGURES}/claims.md", f"{FIGURES}/claims.json"]
 
 
 wildcard_constraints:

@@ -26,3 +26,20 @@ for figure in DRAWN:
         shell:
             "metarl figure {params.name} --inputs {input.tables} {params.confidence}"
             " --output {params.stem} > {log} 2>&1"
+
+
+# Copies what the documentation shows of a run into the repository, the only rule that writes there.
+# Without outputs, it copies whenever it is asked for, whatever the dates of the committed files.
+rule paper_figures:
+    input:
+        PICTURES,
+        LEDGER,
+    log:
+        f"{LOGS}/paper_figures.log",
+    localrule: True
+    params:
+        folder=f"{HOME}paper_figures",
+    message:
+        "figures and verdicts into {params.folder}"
+    shell:
+        "mkdir -p {params.folder:q} && cp {input} {params.folder:q} > {log} 2>&1"

@@ -1,7 +1,7 @@
 # Runs with published settings. They take core-hours, so `all` does not make them: it draws and judges
 # what is kept of them in ARCHIVE, which no rule claims as output. `published` keeps them there at the
-# scale whose figures are the repository's, and below the results at others and in other directories.
-KEPT = ARCHIVE if AT_HOME and FIGURES == "paper_figures" else f"{RESULTS}/archive"
+# default scale, and below the results at others and in other directories.
+KEPT = ARCHIVE if AT_HOME and RESULTS == "results/default" else f"{RESULTS}/archive"
 
 
 rule published:
