@@ -122,6 +122,14 @@ PLANTED = {
     ),
     "eta of ten times": (other_rate(0.1), ["inner_learning_rate"]),
     "eta of any factor": (other_rate(1.7), ["inner_learning_rate"]),
+    "eta of the second inner step": (
+        planted(Code(learning_rates=(0.1, 0.05))) | {"inner_learning_rate": np.array([0.1, 0.085])},
+        ["inner_learning_rate"],
+    ),
+    "descent summed over tasks, log std first": (
+        {key: -TASKS * x if key == "gradient" else x for key, x in laid_out(log_std_first).items()},
+        ["log_std_first", "sign", "sum_over_tasks"],
+    ),
     "action mean": (planted(Code(action_mean=True)), ["action_mean"]),
     "padding": (
         planted(lengths=True, inner_weights=padded, outer_weights=padded),

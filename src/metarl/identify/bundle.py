@@ -142,7 +142,7 @@ def _numbered_actions(arrays: Arrays, count: int) -> Arrays:
     """Actions that are one-hot in every step, as the integers that they stand for."""
     keys = [f"step{s}/actions" for s in range(count)]
     one_hot = all(
-        arrays[key].dtype.kind == "f"
+        arrays[key].dtype.kind in "fiub"
         and arrays[key].ndim == 4
         and arrays[key].shape[-1] > 1
         and np.isin(arrays[key], (0.0, 1.0)).all()

@@ -1,6 +1,7 @@
 """How near a gradient is to references, and numbers that bring a reference nearest to it."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -59,6 +60,7 @@ def fit_numbers(
     entry: Estimator,
     start: Sequence[float],
     any_scale: bool,
+    deadline: float = math.inf,
 ) -> np.ndarray:
     """Numbers x [M] that bring the entry's gradient on `bundle_at(x)` nearest to the bundle's.
 
@@ -69,9 +71,12 @@ def fit_numbers(
       entry: an estimator.
       start: x to start from.
       any_scale: whether the gradient may be any multiple of the reference.
+      deadline: of `time.monotonic`, after which x stays where it is.
     """
     x, offset = np.asarray(start, float), 1e-6
     for _ in range(MOST_STEPS):
+        if time.monotonic() > deadline:
+            break
         bundles = [bundle_at(x), *(bundle_at(x + offset * axis) for axis in np.eye(len(x)))]
         (references,) = gradients_of_all(bundles, [entry]).values()
         if not np.isfinite(references).all():

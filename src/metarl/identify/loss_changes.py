@@ -16,6 +16,12 @@ BATCHES = {
 }
 """Whether inner and outer batches are changed."""
 
+RATE_FACTORS = (
+    *(10.0**power for power in np.arange(-3.0, 3.01, 0.5) if power),
+    *(2.0, 0.5, 5.0, 0.2),
+)
+"""Of inner learning rates: those that people mistake, near enough to fit any other from."""
+
 
 def weighed(
     bundle: Bundle,
@@ -124,29 +130,43 @@ def learning_rate_variants(bundle: Bundle) -> Iterator[Variant]:
         1.0 / rows: ("inner_learning_rate", f"eta / {rows}: averaged over trajectories twice?"),
         1.0 / horizon: ("inner_learning_rate", f"eta / {horizon}: averaged over steps twice?"),
     }
-    for factor in (*(10.0**power for power in np.arange(-3.0, 3.01, 0.5)), 2.0, 0.5, 5.0, 0.2):
+    for factor in RATE_FACTORS:
         factors.setdefault(factor, ("inner_learning_rate", f"{factor:.4g} times eta"))
     for factor, (change, detail) in factors.items():
         if factor != 1.0:
             family = rate_family(bundle, math.log(factor), detail)
-            yield Variant((change,), detail, with_rate(bundle, factor), bundle.gradient, family)
+            yield Variant((change,), detail, family.at(family.start), bundle.gradient, family)
+    inner_steps = len(bundle.steps) - 1
+    if inner_steps > 1:
+        for number, factor in itertools.product(range(inner_steps), RATE_FACTORS):
+            detail = f"{factor:.4g} times eta of inner step {number}"
+            family = rate_family(bundle, math.log(factor), detail, number)
+            yield Variant(
+                ("inner_learning_rate",), detail, family.at(family.start), bundle.gradient, family
+            )
 
 
-def rate_family(bundle: Bundle, start: float, detail: str) -> Family:
-    """The bundle at inner learning rates by the logarithm of their factor."""
+def rate_family(bundle: Bundle, start: float, detail: str, number: int | None = None) -> Family:
+    """The bundle at inner learning rates, of one inner step or of all, by their factor's log."""
+    where = "" if number is None else f" of inner step {number}"
     return Family(
-        lambda x: with_rate(bundle, math.exp(x)),
-        lambda x: detail if x == start else f"{math.exp(x):.6g} times eta",
+        lambda x: with_rate(bundle, math.exp(x), number),
+        lambda x: detail if x == start else f"{math.exp(x):.6g} times eta{where}",
         start,
     )
 
 
-def with_rate(bundle: Bundle, factor: float) -> Bundle:
-    """The bundle with `factor` times its inner learning rate.
+def with_rate(bundle: Bundle, factor: float, number: int | None = None) -> Bundle:
+    """The bundle with `factor` times the inner learning rate of one inner step, or of all.
 
     On what the inner loss weighs scores by, as different bundles share settings.
     """
-    return weighed(bundle, lambda step: np.float64(factor), None)
+    changed = weighed(bundle, lambda step: np.float64(factor), None)
+    if number is None:
+        return changed
+    steps = list(bundle.steps)
+    steps[number] = changed.steps[number]
+    return bundle._replace(steps=steps)
 
 
 def normalized_variants(bundle: Bundle) -> Iterator[Variant]:

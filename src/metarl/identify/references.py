@@ -55,8 +55,8 @@ def gradients_of_all(
     steps = sum(step["mask"].size for step in bundles[0].steps)
     many = max(1, MOST_STEPS // steps)
     parts = [bundles[start : start + many] for start in range(0, len(bundles), many)]
-    groups = _groups(entries, max(1, many // len(parts[0])))
-    jobs = [(group, part) for group in groups for part in parts]
+    split = groups(entries, max(1, many // len(parts[0])))
+    jobs = [(group, part) for group in split for part in parts]
     costs = [steps * len(group) * len(part) for group, part in jobs]
     progress = Progress("part", costs)
     gradients = {}
@@ -68,19 +68,19 @@ def gradients_of_all(
     return {entry.name: np.concatenate(gradients[entry.name]) for entry in entries}
 
 
-def _groups(entries: Sequence[Estimator], most: int) -> list[list[Estimator]]:
+def groups(entries: Sequence[Estimator], most: int) -> list[list[Estimator]]:
     """Estimators that may be computed together, at most `most` at a time."""
 
     def kind(entry: Estimator) -> tuple:
         alone = entry.name if entry.name in ALONE else None
         return entry.inner_loss, entry.outer_loss, entry.inner_jacobian, alone
 
-    kinds = {}
+    by_kind = {}
     for entry in entries:
-        kinds.setdefault(kind(entry), []).append(entry)
+        by_kind.setdefault(kind(entry), []).append(entry)
     return [
         group[start : start + most]
-        for group in kinds.values()
+        for group in by_kind.values()
         for start in range(0, len(group), most)
     ]
 

@@ -29,7 +29,7 @@ from metarl.identify.policy_changes import (
     activation_variants,
     std_variants,
 )
-from metarl.identify.references import ALONE, LARGE, MOST_STEPS, gradients_of_all
+from metarl.identify.references import ALONE, LARGE, MOST_STEPS, gradients_of_all, groups
 from metarl.identify.scores import LinearPolicy
 from metarl.identify.variants import Variant
 
@@ -59,7 +59,7 @@ NEARBY = 0.3
 """The largest residual to start from: the numbers tried stand close enough for a smaller one."""
 
 SECONDS = 300.0
-"""After which the search starts nothing more and says what it leaves out."""
+"""After which the search stops and says what it leaves out."""
 
 
 class Outcome(NamedTuple):
@@ -79,6 +79,7 @@ class Search:
       seconds: from now on.
 
     Attributes:
+      deadline: when to stop, on the monotonic clock.
       outcomes: of everything tried.
       left_out: kinds of changes that there was no time for, in words.
     """
@@ -97,16 +98,22 @@ class Search:
         return any(is_one(abs(outcome.scale), self.tolerance) for outcome in self.fits())
 
     def run(self, what: str, work: Iterable[Callable[[], list[Outcome]]]) -> None:
-        """Does the parts of the work one after another, up to a fit, as long as there is time."""
+        """Does the parts of the work one after another, up to a fit, as long as there is time.
+
+        A part is not started where the one before it took longer than there is time left.
+        """
+        last = 0.0
         for part in work:
             if self.is_over():
                 return
-            left = self.deadline - time.monotonic()
-            if left <= 0:
+            started = time.monotonic()
+            left = self.deadline - started
+            if left <= last:
                 self.left_out.append(what)
                 return
             print(f"metarl: trying {what}, at most {left:.0f} s more", file=sys.stderr, flush=True)
             self.outcomes += part()
+            last = time.monotonic() - started
 
 
 def search(bundle: Bundle, tolerance: float, seconds: float = SECONDS) -> Search:
@@ -115,27 +122,28 @@ def search(bundle: Bundle, tolerance: float, seconds: float = SECONDS) -> Search
     Args:
       bundle: of which no entry matches.
       tolerance: the largest residual of a fit.
-      seconds: how long; what is being computed then is finished.
+      seconds: how long; the part that is being computed then is finished.
     """
     done = Search(tolerance, seconds)
     entries = [entry for name, entry in CATALOGUE.items() if name not in ALONE]
     alone = [CATALOGUE[name] for name in ALONE if name in CATALOGUE]
     of_scores = isinstance(bundle.policy, LinearPolicy)  # whose network is not in the bundle
-    kinds = LOSS_KINDS if of_scores else POLICY_KINDS | LOSS_KINDS
-    for name, kind in kinds.items():
+    changes = LOSS_KINDS if of_scores else POLICY_KINDS | LOSS_KINDS
+    for name, kind in changes.items():
         done.run(name, portions(kind(bundle), entries))
         if done.is_over():
             return done
     if done.fits():
         return done
-    done.run("fitted numbers", fitted(done.outcomes))
+    done.run("fitted numbers", fitted(done.outcomes, done.deadline))
     if not done.fits():
         many = len(done.outcomes)
-        pairs = itertools.combinations(kinds.values(), 2)
+        pairs = itertools.combinations(changes.values(), 2)
         variants = itertools.chain.from_iterable(two(bundle, *pair) for pair in pairs)
         done.run("two changes at a time", portions(variants, entries))
         if not done.fits():
-            done.run("fitted numbers of two changes", fitted(done.outcomes[many:]))
+            more = fitted(done.outcomes[many:], done.deadline)
+            done.run("fitted numbers of two changes", more)
     if not done.fits() and not of_scores:
         firsts = [variant for kind in POLICY_KINDS.values() for variant in kind(bundle)]
         done.run("estimators of one bundle at a time", portions(firsts, alone, one_by_one=True))
@@ -158,19 +166,27 @@ def portions(
 ) -> Iterator[Callable[[], list[Outcome]]]:
     """Variants of one policy, as many as are computed together, to be evaluated one after another.
 
-    Those of one bundle stay together, those of a large one alone: the clock is read in between.
+    Those of one bundle stay together; of a large one few entries at a time: the clock is read in
+    between.
     """
+
+    def parts(bundles: dict[int, list[Variant]], steps: int) -> Iterator[Callable]:
+        most = max(1, MOST_STEPS // steps)
+        split = groups(entries, most) if steps >= LARGE else [entries]
+        for group in split:
+            yield partial(evaluate, list(itertools.chain(*bundles.values())), group)
+
     by_policy = {}
     for variant in variants:
         bundles = by_policy.setdefault(variant.bundle.policy, {})
         steps = sum(step["mask"].size for step in variant.bundle.steps)
         many = 1 if one_by_one or steps >= LARGE else MOST_STEPS // steps
         if len(bundles) >= many and id(variant.bundle) not in bundles:
-            yield partial(evaluate, list(itertools.chain(*bundles.values())), entries)
+            yield from parts(bundles, steps)
             bundles.clear()
         bundles.setdefault(id(variant.bundle), []).append(variant)
     for bundles in by_policy.values():
-        yield partial(evaluate, list(itertools.chain(*bundles.values())), entries)
+        yield from parts(bundles, steps)
 
 
 def evaluate(variants: Sequence[Variant], entries: Sequence[Estimator]) -> list[Outcome]:
@@ -198,7 +214,7 @@ def evaluate(variants: Sequence[Variant], entries: Sequence[Estimator]) -> list[
     return outcomes
 
 
-def fitted(outcomes: Sequence[Outcome]) -> Iterator[Callable[[], list[Outcome]]]:
+def fitted(outcomes: Sequence[Outcome], deadline: float) -> Iterator[Callable[[], list[Outcome]]]:
     """Numbers that no list has, from the nearest outcomes of every family and entry."""
     nearby = [outcome for outcome in outcomes if outcome.residual <= NEARBY]
     ordered = sorted(nearby, key=lambda one: one.residual)
@@ -208,16 +224,16 @@ def fitted(outcomes: Sequence[Outcome]) -> Iterator[Callable[[], list[Outcome]]]
             if outcome.variant.family is not None and change in outcome.variant.changes:
                 starts.setdefault(outcome.entry, outcome.variant)
         for name, variant in itertools.islice(starts.items(), STARTS):
-            yield lambda name=name, variant=variant: [_fitted(variant, CATALOGUE[name])]
+            yield lambda name=name, variant=variant: [_fitted(variant, CATALOGUE[name], deadline)]
 
 
-def _fitted(variant: Variant, entry: Estimator) -> Outcome:
+def _fitted(variant: Variant, entry: Estimator, deadline: float) -> Outcome:
     family = variant.family
 
     def at(x: np.ndarray) -> Bundle:
         return family.at(float(x[0]))._replace(gradient=variant.gradient)
 
-    (x,) = fit_numbers(at, entry, [family.start], any_scale=True)
+    (x,) = fit_numbers(at, entry, [family.start], any_scale=True, deadline=deadline)
     detail = variant.detail.replace(family.detail(family.start), family.detail(x))
     (outcome,) = evaluate([variant._replace(detail=detail, bundle=family.at(x))], [entry])
     return outcome
