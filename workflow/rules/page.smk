@@ -29,7 +29,12 @@ rule page:
         exact=AUDIT_TABLES,
         films=expand(f"{RESULTS}/films/{{environment}}.webp", environment=ENVIRONMENTS),
     output:
-        f"{FIGURES}/index.html",
+        report(
+            f"{FIGURES}/index.html",
+            caption="../report/page.rst",
+            category="Everything on one page",
+            labels={"figure": "Verdicts, charts, figures and films"},
+        ),
     log:
         f"{LOGS}/page.log",
     params:
