@@ -7,20 +7,26 @@ set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
-export SLURM_CONF=$work/slurm.conf PYTHONPATH=$repository/src
-targets=(results/smoke/train/PointGoal/{lsf,unbiased}/seed_0.parquet results/smoke/audit/limit.parquet)
+# Not by SLURM_CONF: the executor keeps such variables from its jobs.
+settings=/etc/slurm/slurm.conf
+[ ! -e "$settings" ] || { echo "$settings is of a cluster; run this on another machine" >&2; exit 2; }
+export PYTHONPATH=$repository/src
+targets=(results/smoke/train/PointGoal/{lsf,unbiased}/seed_0.parquet)
 daemons=()
 
 finish() {
   kill "${daemons[@]}" 2> /dev/null || true
+  rm -f "$settings"
   echo "logs: $work"
 }
 trap finish EXIT
 
-cat > "$SLURM_CONF" << END
+cat > "$settings" << END
 ClusterName=one
 SlurmctldHost=$(hostname)(127.0.0.1)
 SlurmUser=root
+SlurmctldPort=16817
+SlurmdPort=16818
 AuthType=auth/munge
 CredType=cred/munge
 AuthInfo=socket=$work/munge/socket
@@ -47,12 +53,12 @@ chmod 755 "$work" "$work/munge"
 head --bytes=1024 /dev/urandom > "$work/munge/key"
 chmod 400 "$work/munge/key"
 munged --force --foreground --key-file "$work/munge/key" --socket "$work/munge/socket" \
-  --pid-file "$work/munge/pid" --seed-file "$work/munge/seed" --log-file "$work/munge/log" &
+  --pid-file "$work/munge/pid" --seed-file "$work/munge/seed" --log-file "$work/munge/log" > /dev/null 2>&1 &
 daemons+=($!)
 until munge --no-input --socket "$work/munge/socket" > /dev/null 2>&1; do sleep 0.2; done
-slurmctld -D &
+slurmctld -D > /dev/null 2>&1 &
 daemons+=($!)
-slurmd -D &
+slurmd -D > /dev/null 2>&1 &
 slurmd=$!
 until sinfo --noheader --format=%t 2> /dev/null | grep --quiet idle; do sleep 0.5; done
 
@@ -62,7 +68,8 @@ run() { # where, and how
     --configfile "$repository/config/smoke.yaml" "${@:2}" > "$work/$1.log" 2>&1)
 }
 
-run cluster --workflow-profile "$repository/profiles/slurm" --retries 3 &
+run cluster --workflow-profile "$repository/profiles/slurm" --retries 3 \
+  --slurm-init-seconds-before-status-checks 5 --latency-wait 5 &
 snakemake=$!
 until squeue --noheader --states=RUNNING --format=%i | grep --quiet .; do sleep 0.5; done
 victim=$(squeue --noheader --states=RUNNING --format=%i | head -n 1)
@@ -72,7 +79,7 @@ until squeue --noheader --states=RUNNING --format=%i | grep --quiet .; do sleep 
 echo "kills slurmd"
 kill -KILL "$slurmd"
 sleep 5
-slurmd -D &
+slurmd -D > /dev/null 2>&1 &
 daemons+=($!)
 wait "$snakemake"
 squeue --states=all --format='%.4i %.12T %.10M %k'
