@@ -29,12 +29,7 @@ rule page:
         exact=AUDIT_TABLES,
         films=expand(f"{RESULTS}/films/{{environment}}.webp", environment=ENVIRONMENTS),
     output:
-        report(
-            f"{FIGURES}/index.html",
-            caption="../report/page.rst",
-            category="Everything on one page",
-            labels={"figure": "Verdicts, charts, figures and films"},
-        ),
+        f"{FIGURES}/index.html",
     log:
         f"{LOGS}/page.log",
     params:
