@@ -1,6 +1,7 @@
 # What `snakemake all` runs: the exact audit, meta-training, evaluation, and from their tables the
 # figures, the claims and a page of all. Settings: config/; how it runs: profiles/; rules:
 # workflow/rules/; what the rules call: `metarl --help`.
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from metarl.configuration import read_configuration
 from metarl.errors import InputError
 
 min_version("9.27")
+
+# A plug-in that the configuration names may import TensorFlow, which reports on the hardware.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # A file given with --configfile, or the default one. Not by `configfile:`, which merges the default
 # into the other, knows no `extends` and does not name the file that it cannot read.

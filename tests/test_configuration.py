@@ -2,7 +2,9 @@
 
 import copy
 import dataclasses
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -479,46 +481,68 @@ def test_files_that_state_everything_are_read_alike(folder):
 # --- estimators --------------------------------------------------------------------------------
 
 PLUG_IN = {
-    "mine": "def f(step):\n    return 0 * step.constant\n",
-    "package/__init__": "import tensorflow_that_is_not_there\n",
-    "package/deep": "from os import path as g\nif True:\n    f = g\n",
-    "star": "from mine import *\n",
+    "mine": "number = 1\ndef f(step):\n    return 0 * step.constant\n",
+    "package/__init__": "",
+    "package/deep": "from mine import *\n",
+    "needy": "import tensorflow_that_is_not_there\n",
+    "raising": "raise ValueError('one line\\nand another')\n",
+    "leaving": "raise SystemExit(0)\n",
     "broken": "def f(:\n",
 }
 
 
 @pytest.fixture
-def plug_ins(folder) -> Path:
+def plug_ins(folder) -> Iterator[Path]:
+    """A folder with plug-ins, of which none stays imported."""
     for name, source in PLUG_IN.items():
         (folder / f"{name}.py").parent.mkdir(exist_ok=True)
         (folder / f"{name}.py").write_text(source)
-    return folder
-
-
-@pytest.mark.parametrize("name", ["mine:f", "package.deep:f", "package.deep:g", "star:f", "math:e"])
-def test_a_plug_in_is_looked_up_but_not_imported(plug_ins, name):
-    config = changed((("algorithms", "lsf", "estimator"), name))
-    read_configuration(write(plug_ins / "mine.yaml", config))
-    assert not {"mine", "package", "star"} & set(sys.modules)
+    yield folder
+    for name in ("mine", "package", "package.deep"):
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize(
+    "name", ["mine:f", "package.deep:f", "math:exp", "metarl.audit.controls:doubled"]
+)
+def test_a_plug_in_that_can_be_imported_is_accepted(plug_ins, name):
+    config = changed((("algorithms", "lsf", "estimator"), name))
+    read_configuration(write(plug_ins / "mine.yaml", config))
+
+
+@pytest.mark.parametrize("key", ["algorithms.lsf.estimator", "audit.exact.estimators"])
+@pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("nosuch:f", "but there is no module nosuch"),
-        ("mine.deep:f", "but there is no module mine.deep"),
-        ("package.nosuch:f", "but there is no module package.nosuch"),
-        ("mine:g", "mine.py defines no g; give a function of it"),
-        ("broken:f", "broken.py cannot be read (invalid syntax"),
-        ("mine:f:g", "allowed: fomaml, "),
-        ("mine:", "allowed: fomaml, "),
+        ("nosuch:f", "cannot import estimator 'nosuch:f' (ModuleNotFoundError: No module named"),
+        ("mine.deep:f", "cannot import estimator 'mine.deep:f' (ModuleNotFoundError: "),
+        ("package.nosuch:f", "cannot import estimator 'package.nosuch:f' (ModuleNotFoundError: "),
+        ("needy:f", "cannot import estimator 'needy:f' (ModuleNotFoundError: No module named"),
+        ("mine:g", "cannot import estimator 'mine:g' (AttributeError: "),
+        ("raising:f", "cannot import estimator 'raising:f' (ValueError: one line and another); "),
+        ("leaving:f", "cannot import estimator 'leaving:f' (SystemExit: 0); give package.module:"),
+        ("broken:f", "cannot import estimator 'broken:f' (SyntaxError: invalid syntax (broken.py,"),
+        ("mine:number", "estimator is mine:number; give a function, package.module:function"),
+        ("metarl.audit.controls:sing_error", "got 'metarl.audit.controls:sing_error', but there"),
+        ("metarl.nosuch:f", "got 'metarl.nosuch:f', but there is no such function"),
+        ("mine:f:g", "got 'mine:f:g'; allowed: fomaml, "),
+        ("mine:", "got 'mine:'; allowed: fomaml, "),
     ],
 )
-def test_a_plug_in_that_cannot_be_imported_is_one_line(plug_ins, name, line):
-    config = changed((("algorithms", "lsf", "estimator"), name))
-    message = refusal(write(plug_ins / "mine.yaml", config))
-    assert message.startswith(f"mine.yaml: algorithms.lsf.estimator: got {name!r}")
-    assert line in message
+def test_a_plug_in_that_cannot_be_imported_is_one_line(plug_ins, key, name, line):
+    given = name if key.endswith("estimator") else ["lsf", name]
+    message = refusal(write(plug_ins / "mine.yaml", changed((tuple(key.split(".")), given))))
+    assert message.startswith(f"mine.yaml: {key}: {line}")
+
+
+def test_our_own_estimators_are_looked_up_without_tensorflow():
+    """Which metarl.audit.controls imports: it would cost every call of Snakemake seconds."""
+    code = (
+        "import sys; from metarl.configuration import read_configuration as read; "
+        f"read({str(CONFIG / 'config.yaml')!r}); sys.exit('tensorflow' in sys.modules)"
+    )
+    assert "metarl.audit.controls:doubled" in SMOKE["audit"]["exact"]["estimators"]
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_names_are_those_of_the_package():

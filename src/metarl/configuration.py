@@ -12,17 +12,13 @@ import dataclasses
 import functools
 import math
 import re
-import symtable
-import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from importlib.machinery import ModuleSpec
-from itertools import accumulate
 from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
-from metarl import environments, figures
+from metarl import environments, figures, plug_ins
 from metarl.audit.memory import require_convergence, require_monte_carlo, require_mujoco
 from metarl.audit.settings import (
     MOST_ALONG,
@@ -319,7 +315,7 @@ def _check_folders(config: Mapping) -> None:
 
 
 def _check_estimators(config: Mapping) -> None:
-    """Every estimator is in the catalogue, or somewhere to be imported from."""
+    """Every estimator is in the catalogue, or can be imported."""
     audits, losses = config["audit"], estimator_losses()
     named = {
         f"algorithms.{name}.estimator": [row["estimator"]]
@@ -528,7 +524,7 @@ def _join(names: Iterable) -> str:
     return ", ".join(map(str, names))
 
 
-# --- estimators, without importing them --------------------------------------------------------
+# --- estimators, ours without importing them ---------------------------------------------------
 
 
 @functools.cache
@@ -549,50 +545,21 @@ def estimator_losses() -> dict[str, str]:
 
 
 def _require_plug_in(key: str, name: str) -> None:
-    """Raises InputError unless package.module:function is there, as far as its source tells."""
-    module, _, function = name.partition(":")
-    spec = _find_spec(module)
-    if spec is None:
-        raise InputError(f"{key}: got {name!r}, but there is no module {module}; give one")
-    if not (spec.origin or "").endswith(".py"):
-        return  # compiled: its names are known on import alone
-    try:
-        defined = _defined(Path(spec.origin))
-    except (SyntaxError, ValueError, OSError) as error:
-        raise InputError(
-            f"{key}: got {name!r}, but {spec.origin} cannot be read ({error}); mend it"
-        ) from None
-    if not {function, "*", "__getattr__"} & defined:
-        raise InputError(
-            f"{key}: got {name!r}, but {spec.origin} defines no {function}; give a function of it"
-        )
+    """Raises InputError unless package.module:function is a function.
 
-
-def _find_spec(module: str) -> ModuleSpec | None:
-    """Where a module is, from the working directory too.
-
-    importlib.util.find_spec would import the packages around it.
+    People's own is imported, since only that tells; ours are looked up in the source.
     """
-    places = [str(Path.cwd()), *sys.path]
-    spec = None
-    for name in accumulate(module.split("."), "{}.{}".format):
-        if places is None:  # the module before is no package
-            return None
-        finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
-        specs = (find(name, places) for find in finders if find)
-        spec = next((spec for spec in specs if spec is not None), None)
-        if spec is None:
-            return None
-        places = spec.submodule_search_locations
-    return spec
+    module, _, function = name.partition(":")
+    if module.partition(".")[0] != "metarl":
+        with _at(key):
+            named = plug_ins.load("estimator", name, "package.module:function")
+            require(callable(named), "estimator", name, "a function, package.module:function")
+    elif function not in _functions(module):
+        raise InputError(f"{key}: got {name!r}, but there is no such function; give one")
 
 
-def _defined(path: Path) -> set[str]:
-    """The names that a module's source binds; * where it imports all of another."""
-    source = path.read_text(encoding="utf-8")
-    symbols = symtable.symtable(source, str(path), "exec").get_symbols()
-    names = {
-        symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()
-    }
-    everything = re.search(r"^\s*from\s.*\simport\s*\*", source, re.MULTILINE)
-    return names | {"*"} if everything else names
+def _functions(module: str) -> set[str]:
+    """The names of the functions that a module of ours defines."""
+    path = Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(".py")
+    tree = ast.parse(path.read_text() if path.is_file() else "")
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

@@ -29,9 +29,8 @@ def load(kind: str, name: str, form: str) -> object:
     try:
         return getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # a module of anyone's may raise anything
-        raise InputError(
-            f"cannot import {kind} {name!r} ({type(error).__name__}: {error}); give {form}"
-        ) from error
+        reason = shortened(f"{type(error).__name__}: {error}")
+        raise InputError(f"cannot import {kind} {name!r} ({reason}); give {form}") from error
     finally:
         sys.path.pop(0)
 

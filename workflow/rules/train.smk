@@ -27,6 +27,9 @@ for name, run, environment in (
         wildcard_constraints:
             environment=re.escape(environment),
         threads: 1  # jobs outnumber cores: one each keeps all cores busy
+        resources:
+            # Minutes: a day a seed. The longest run of config/paper.yaml takes 22 hours.
+            runtime=1440 * len(SEEDS[environment]),
         params:
             settings=lambda wildcards: flags(vars(run_settings(wildcards)), omit=["seed"]),
             seeds=SEEDS[environment],
