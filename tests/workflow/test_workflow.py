@@ -31,6 +31,7 @@ FIGURES = sorted(
 )
 SMOKE_FIGURES = "results/smoke/figures"
 COMMITTED = sorted(path.name for path in (ROOT / "paper_figures").iterdir())
+OF_NO_RUN = {"bench.json", "stability.md"}  # the machine's, and of several runs
 PAGE = {"page": 1}  # which shows all figures
 SIMULATED = {"draw_sampled_audit": 1, "draw_estimator_matrix": 1, **PAGE}
 RETURNS = {
@@ -196,7 +197,7 @@ def test_no_target_but_paper_figures_writes_outside_the_results(fresh, scale):
 
 
 def test_paper_figures_are_what_the_repository_keeps_of_a_run(finished):
-    """Copied over committed ones of any date, by this target alone; bench.json is no run's."""
+    """Copied over committed ones of any date, by this target alone."""
     kept = finished / "paper_figures"
     assert not kept.exists()
     kept.mkdir()
@@ -205,9 +206,10 @@ def test_paper_figures_are_what_the_repository_keeps_of_a_run(finished):
     result = snakemake(finished, *SMOKE, target="paper_figures")
     assert result.returncode == 0, result.stdout
     assert sorted(path.name for path in kept.iterdir()) == COMMITTED
-    for name in set(COMMITTED) - {"bench.json"}:
+    for name in set(COMMITTED) - OF_NO_RUN:
         assert (kept / name).read_bytes() == (finished / SMOKE_FIGURES / name).read_bytes()
-    assert (kept / "bench.json").read_text() == "of an earlier run\n"
+    for name in OF_NO_RUN:
+        assert (kept / name).read_text() == "of an earlier run\n"
     shutil.rmtree(kept)
 
 
@@ -369,6 +371,21 @@ def test_a_second_call_does_nothing(finished):
         (
             "audit/monte_carlo.py",
             {"audit_monte_carlo": 1, "draw_sampled_audit": 1, "judge_claims": 1, **PAGE},
+        ),
+        (  # which the configuration alone names
+            "audit/controls.py",
+            {
+                "audit_exact": 3,
+                "audit_limit": 1,
+                "audit_monte_carlo": 1,
+                "audit_mujoco": 4,
+                "draw_exact_audit": 1,
+                "draw_published_code": 1,
+                "draw_budget": 1,
+                "draw_estimator_matrix": 1,
+                **SIMULATED,
+                "judge_claims": 1,
+            },
         ),
         ("audit/mujoco.py", {"audit_mujoco": 4, **SIMULATED, "judge_claims": 1}),
         ("evaluation.py", {"evaluate": 6, "draw_adaptation": 1, "judge_claims": 1, **PAGE}),

@@ -1,7 +1,7 @@
 # Bias and variance of the estimators on problems small enough to enumerate every sample.
 rule audit_exact:
     input:
-        sources("metarl.audit.exact"),
+        sources_with(EXACT["estimators"], "metarl.audit.exact"),
     output:
         f"{RESULTS}/audit/exact_{{problem}}.parquet",
     log:
@@ -22,7 +22,7 @@ rule audit_exact:
 # What they approach as N grows, of all problems: without enumeration.
 rule audit_limit:
     input:
-        sources("metarl.audit.limit"),
+        sources_with(EXACT["estimators"], "metarl.audit.limit"),
     output:
         LIMIT_TABLE,
     log:
@@ -43,7 +43,7 @@ rule audit_limit:
 # share what is compiled for an N.
 rule audit_monte_carlo:
     input:
-        sources("metarl.audit.monte_carlo"),
+        sources_with(MONTE_CARLO["estimators"], "metarl.audit.monte_carlo"),
     output:
         f"{RESULTS}/audit/monte_carlo.parquet",
     log:
@@ -89,7 +89,13 @@ rule initial_policy:
 # variance, and the bias, against a reference that simulates more.
 rule audit_mujoco:
     input:
-        lambda wildcards: sources("metarl.audit.mujoco", environment_module(wildcards.environment)),
+        lambda wildcards: sources_with(
+            configuration.simulated_audit(config, wildcards.environment, wildcards.part)[
+                "estimators"
+            ],
+            "metarl.audit.mujoco",
+            environment_module(wildcards.environment),
+        ),
         policy=lambda wildcards: (
             f"{RESULTS}/start/{wildcards.environment}.npz"
             if wildcards.point == "initial"
@@ -118,7 +124,7 @@ rule audit_mujoco:
 # Plain SGD on finite problems: iterations to a stationary point against N.
 rule converge:
     input:
-        sources("metarl.convergence"),
+        sources_with(CONVERGENCE["estimators"], "metarl.convergence"),
     output:
         f"{RESULTS}/convergence/{{problem}}.parquet",
     log:

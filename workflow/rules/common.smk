@@ -17,6 +17,12 @@ AT_HOME = Path.cwd() == Path(workflow.basedir)
 HOME = "" if AT_HOME else f"{workflow.basedir}/"
 sources = partial(metarl.sources.sources, root=f"{HOME}src")
 
+
+def sources_with(estimators, *modules):
+    """The source files of modules, and of the estimators that are package.module:function."""
+    return sources(*modules, *(name.partition(":")[0] for name in estimators if ":" in name))
+
+
 RESULTS = config["results"]
 FIGURES = config["figures"]
 LOGS = f"{RESULTS}/logs"

@@ -12,7 +12,11 @@ for name, run, environment in (
         name:
             name
         input:
-            sources("metarl.training.train", environment_module(environment)),
+            lambda wildcards, environment=environment: sources_with(
+                [run_settings(wildcards).estimator],
+                "metarl.training.train",
+                environment_module(environment),
+            ),
         output:
             tables=expand(
                 f"{RESULTS}/train/{run}.parquet", seed=SEEDS[environment], allow_missing=True
