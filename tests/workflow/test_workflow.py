@@ -378,7 +378,7 @@ def test_a_second_call_does_nothing(finished):
                 "audit_exact": 3,
                 "audit_limit": 1,
                 "audit_monte_carlo": 1,
-                "audit_mujoco": 4,
+                "audit_mujoco": 2,  # the biases
                 "draw_exact_audit": 1,
                 "draw_published_code": 1,
                 "draw_budget": 1,
