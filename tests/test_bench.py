@@ -46,7 +46,7 @@ def test_reports_throughputs_and_their_ratio(small):
         )
     assert set(report["cost_to_maml"]) == {"lsf", "lvc", "dice", "leave_one_out"}
     assert min(report["first_iteration_seconds"].values()) > 0
-    assert 0.1 < report["peak_memory_gib"] < 10.0
+    assert 0.1 < report["peak_memory_gib"] < 100.0  # at least that of this process, its parent
     assert set(report["versions"]) == {"python", "numpy", "gymnasium", "mujoco", "tensorflow"}
     assert "core_hours" not in report
 
