@@ -18,7 +18,7 @@ def write(tmp_path):
                 "id": name,
                 "level": "exact",
                 "verdict": word or "undecided",
-                "measurements": [{}] if word else [],
+                "measurements": [{"outcome": "holds" if word else "reported"}],
             }
             for name, word in verdicts.items()
         ]

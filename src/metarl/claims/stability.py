@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from metarl.claims.model import UNDECIDED
+from metarl.claims.model import REPORTED, UNDECIDED
 from metarl.claims.page import read_json, table
 from metarl.errors import InputError
 from metarl.storage import require_writable, write_text
 
-NOT_RUN = "not run"  # a claim without a measurement: its evidence was not made
+NOT_RUN = "not run"  # a claim without a judged measurement: its evidence was not made
 SAME, FLIPS, AT_TIMES, ALONE = "yes", "**no**", "at times undecided", "not compared"
 
 
@@ -55,7 +55,8 @@ def stability(claims: Sequence[Path], output: Path) -> None:
 
 def verdict(claim: dict) -> str:
     """That of an entry of claims.json, or NOT_RUN."""
-    return claim["verdict"] if claim["measurements"] else NOT_RUN
+    judged = any(one["outcome"] != REPORTED for one in claim["measurements"])
+    return claim["verdict"] if judged else NOT_RUN
 
 
 def agreement(verdicts: Sequence[str]) -> str:
