@@ -63,8 +63,10 @@ rule audit_monte_carlo:
 # Where the audited run starts, by its first iteration: nobody waits for the others.
 rule initial_policy:
     input:
-        lambda wildcards: sources(
-            "metarl.training.train", environment_module(wildcards.environment)
+        lambda wildcards: sources_with(
+            [TRAINING[wildcards.environment, MUJOCO["algorithm"]].estimator],
+            "metarl.training.train",
+            environment_module(wildcards.environment),
         ),
     output:
         policy=f"{RESULTS}/start/{{environment}}.npz",

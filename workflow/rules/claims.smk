@@ -22,19 +22,18 @@ rule judge_claims:
         f"{LOGS}/claims.log",
     params:
         criteria=json.dumps(config["claims"]),
+        evidence=lambda wildcards, input: flags(dict(input.items())),
         folder=lambda wildcards, output: Path(output[0]).parent,
     message:
         "verdicts on the claims"
     shell:
-        "metarl claims --criteria {params.criteria:q} --exact {input.exact} --limit {input.limit} --sampled {input.sampled}"
-        " --convergence {input.convergence} --training {input.training} --study {input.study}"
-        " --evaluation {input.evaluation} --published {input.published}"
+        "metarl claims --criteria {params.criteria:q} {params.evidence}"
         " --output {params.folder} > {log} 2>&1"
 
 
 # Of the claims that audits and convergence decide, which need no training: whether other random streams
 # give the same verdicts (base_seed), hours earlier.
-rule judge_audits:
+use rule judge_claims as judge_audits with:
     input:
         sources("metarl.claims"),
         exact=JUDGED_TABLES,
@@ -45,12 +44,5 @@ rule judge_audits:
         expand(f"{RESULTS}/audit/claims.{{format}}", format=["md", "json"]),
     log:
         f"{LOGS}/audit/claims.log",
-    params:
-        criteria=json.dumps(config["claims"]),
-        folder=lambda wildcards, output: Path(output[0]).parent,
     message:
         "verdicts on the claims that audits decide"
-    shell:
-        "metarl claims --criteria {params.criteria:q} --exact {input.exact} --limit {input.limit}"
-        " --sampled {input.sampled} --convergence {input.convergence}"
-        " --output {params.folder} > {log} 2>&1"

@@ -52,7 +52,7 @@ def gradients_of_all(
 
     With several bundles none of ALONE. Prints progress where there are many steps.
     """
-    steps = sum(step["mask"].size for step in bundles[0].steps)
+    steps = step_count(bundles[0])
     many = max(1, MOST_STEPS // steps)
     parts = [bundles[start : start + many] for start in range(0, len(bundles), many)]
     split = groups(entries, max(1, many // len(parts[0])))
@@ -66,6 +66,11 @@ def gradients_of_all(
         if steps >= LARGE or len(parts) > 1:
             progress.advance("references")
     return {entry.name: np.concatenate(gradients[entry.name]) for entry in entries}
+
+
+def step_count(bundle: Bundle) -> int:
+    """Of all batches, padding included."""
+    return sum(step["mask"].size for step in bundle.steps)
 
 
 def groups(entries: Sequence[Estimator], most: int) -> list[list[Estimator]]:

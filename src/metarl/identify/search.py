@@ -29,7 +29,14 @@ from metarl.identify.policy_changes import (
     activation_variants,
     std_variants,
 )
-from metarl.identify.references import ALONE, LARGE, MOST_STEPS, gradients_of_all, groups
+from metarl.identify.references import (
+    ALONE,
+    LARGE,
+    MOST_STEPS,
+    gradients_of_all,
+    groups,
+    step_count,
+)
 from metarl.identify.scores import LinearPolicy
 from metarl.identify.variants import Variant
 
@@ -170,23 +177,24 @@ def portions(
     between.
     """
 
-    def parts(bundles: dict[int, list[Variant]], steps: int) -> Iterator[Callable]:
-        most = max(1, MOST_STEPS // steps)
-        split = groups(entries, most) if steps >= LARGE else [entries]
+    def parts(bundles: dict[int, list[Variant]]) -> Iterator[Callable]:
+        together = list(itertools.chain(*bundles.values()))
+        steps = step_count(together[0].bundle)
+        split = groups(entries, max(1, MOST_STEPS // steps)) if steps >= LARGE else [entries]
         for group in split:
-            yield partial(evaluate, list(itertools.chain(*bundles.values())), group)
+            yield partial(evaluate, together, group)
 
     by_policy = {}
     for variant in variants:
         bundles = by_policy.setdefault(variant.bundle.policy, {})
-        steps = sum(step["mask"].size for step in variant.bundle.steps)
+        steps = step_count(variant.bundle)
         many = 1 if one_by_one or steps >= LARGE else MOST_STEPS // steps
         if len(bundles) >= many and id(variant.bundle) not in bundles:
-            yield from parts(bundles, steps)
+            yield from parts(bundles)
             bundles.clear()
         bundles.setdefault(id(variant.bundle), []).append(variant)
     for bundles in by_policy.values():
-        yield from parts(bundles, steps)
+        yield from parts(bundles)
 
 
 def evaluate(variants: Sequence[Variant], entries: Sequence[Estimator]) -> list[Outcome]:
