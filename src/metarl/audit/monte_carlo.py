@@ -112,20 +112,12 @@ def expected_sum(mdp: MDP, parameters: tf.Tensor, gains: tf.Tensor) -> tf.Tensor
     """
     probabilities = tf.nn.softmax(tf.reshape(parameters, [-1, *mdp.rewards.shape]))
     transitions = tf.reshape(mdp.transitions, [-1, mdp.rewards.shape[0]])  # [S * A, S]
-    gains = tf.convert_to_tensor(gains)
-
-    def backward(step: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    values = tf.zeros_like(probabilities[..., 0])  # [K, S], what is still to come
+    # Unrolled: of a loop's second derivatives XLA compiles a new program for every batch.
+    for gain in reversed(tf.unstack(gains)):
         following = tf.matmul(values, transitions, transpose_b=True)
         following = tf.reshape(following, probabilities.shape)
-        values = tf.reduce_sum(probabilities * (gains[step] + following), axis=-1)
-        return step - 1, values
-
-    horizon = gains.shape[0]
-    values = tf.zeros_like(probabilities[..., 0])  # [K, S], what is still to come
-    # a loop, where each of the steps unrolled would take time to compile
-    _, values = tf.while_loop(
-        lambda step, _: step >= 0, backward, (horizon - 1, values), maximum_iterations=horizon
-    )
+        values = tf.reduce_sum(probabilities * (gain + following), axis=-1)
     return values[:, 0]
 
 
@@ -468,5 +460,5 @@ def audit(settings: MonteCarloSettings, checkpoint_folder: Path, output: Path) -
         for size in sorted(settings.sample_sizes)
         for number in settings.instances
     ]
-    costs = [size for *_, size in units]
+    costs = [math.ceil(settings.replicates / chunk_size(size)) for *_, size in units]
     sampled.audit_units(units, costs, run.rows, checkpoint, described, output)
