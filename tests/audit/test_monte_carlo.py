@@ -275,6 +275,15 @@ def test_answers_once_are_those_that_each_estimator_would_ask_for():
         np.testing.assert_allclose(found[entry.name], expected, atol=1e-12)
 
 
+def test_one_program_serves_every_batch():
+    """Of a loop's second derivatives XLA takes the batch for a constant: it compiles for each."""
+    mdp = small_mdp(states=4, actions=3, horizon=5)
+    before = tf.repeat(mdp.parameters[None], 2, axis=0)
+    inner = monte_carlo.sample(mdp, before.numpy(), uniforms(12, 2, 3, mdp))
+    program = MonteCarlo([estimator("lsf2")]).exact.get_concrete_function(mdp, inner)
+    assert not [x.name for x in program.graph.get_operations() if x.type.endswith("While")]
+
+
 def test_gradient_of_the_totals_against_finite_differences():
     mdp, step = small_mdp(states=4, actions=3, horizon=5), 1e-6
     gradient = ClosedForm(partial(monte_carlo.totals, mdp), tf.constant(mdp.parameters[None]))
