@@ -312,6 +312,7 @@ BAD = {
     "no key 'step1/actions'": without("step1/actions"),
     "no key 'sign'": without("sign"),
     "unknown key 'step0/maks'; did you mean 'step0/mask'": changed("step0/maks", np.ones(SHAPE)),
+    "unknown key 'x{79}; did you mean": changed("x" * 5000, np.ones(SHAPE)),
     "unknown key 'evaluation_paramters'": changed("evaluation_paramters", np.ones(132)),
     r"parameters has shape \[131\]; give \[132\]": changed("parameters", np.ones(131)),
     r"gradient has shape \[1, 132\]": changed("gradient", np.ones((1, 132))),
@@ -397,6 +398,14 @@ def test_damaged_files(message, tmp_path, monkeypatch, capsys):
     assert (status, out) == (2, "")
     assert re.match(rf"metarl: '{path}': " + re.escape(message.partition(" (")[0]), err)
     assert err.count("\n") == 1
+
+
+def test_a_bundle_of_many_gigabytes_is_not_unpacked(save, monkeypatch):
+    path = save(published("maml"))
+    monkeypatch.setattr("metarl.identify.arrays.MOST_BYTES", 1000)
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(InputError, match="GB of arrays; give at most"):
+        read_bundle(path)
 
 
 def test_other_bad_input(tmp_path, save, monkeypatch, capsys):

@@ -11,17 +11,26 @@ from metarl.errors import InputError
 Arrays = Mapping[str, np.ndarray]
 
 
+MOST_BYTES = 2**31
+"""Of a bundle's arrays once they are unpacked: more than all data of a real training iteration."""
+
+
 def load(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz."""
+    """The arrays of an .npz, of MOST_BYTES at most."""
     if not Path(path).is_file():
         raise InputError("no such file; give an .npz bundle")
     try:
         file = np.load(path, allow_pickle=False)
-        names = file.files
+        names, size = file.files, sum(member.file_size for member in file.zip.infolist())
     except Exception as error:  # on damaged bytes zipfile and NumPy raise almost anything
         raise InputError("not a readable .npz; save the bundle again with numpy.savez") from error
     arrays = {}
     with file:
+        if size > MOST_BYTES:
+            raise InputError(
+                f"{size / 2**30:.3g} GB of arrays; give at most {MOST_BYTES / 2**30:.3g} GB: fewer "
+                "tasks or trajectories show the same"
+            )
         for name in names:
             try:
                 arrays[name] = np.asarray(file[name])
