@@ -106,8 +106,9 @@ def terms(bundle: Bundle, entry: Estimator) -> dict[str, np.ndarray]:
     rows = [first_order, maml, baseline]
     rows += [maml._replace(name=name, weights=weights) for name, weights in SCORE_TERMS.items()]
     gradients = reference_gradients(plain, rows)
-    base = gradients["maml"]
-    v = gradients["fomaml"]
+    if not {"maml", "fomaml"} <= set(gradients):  # they overflow
+        return {}
+    base, v = gradients["maml"], gradients["fomaml"]
     vectors = {"v": v, "inner Jacobian": base - v}
     vectors |= {name: gradients[name] - base for name in SCORE_TERMS if name in gradients}
     if baseline.name in gradients:
@@ -123,7 +124,8 @@ def terms(bundle: Bundle, entry: Estimator) -> dict[str, np.ndarray]:
         with_one, without = (
             reference_gradients(plain._replace(**{key: value}), [entry]) for value in (1.0, 0.0)
         )
-        vectors[name] = with_one[entry.name] - without[entry.name]
+        if with_one and without:  # else it overflows
+            vectors[name] = with_one[entry.name] - without[entry.name]
     return {name: vectors[name] for name in LEGEND if name in vectors}
 
 
