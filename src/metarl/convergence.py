@@ -34,7 +34,7 @@ from metarl.audit.memory import require_convergence
 from metarl.audit.problems import FiniteProblem, problem
 from metarl.audit.settings import MOST_ALONG, ConvergenceSettings
 from metarl.errors import InputError
-from metarl.estimators import Estimator, estimator, meta_gradient
+from metarl.estimators import Estimator, compiled_estimator, meta_gradient
 from metarl.outer_values import ClosedForm
 from metarl.progress import Progress
 from metarl.randomness import generator
@@ -266,7 +266,7 @@ def converge(settings: ConvergenceSettings, output: Path) -> None:
     require_writable(output)
     require_convergence(settings)
     finite = problem(settings.problem)
-    entries = [estimator(name) for name in settings.estimators]
+    entries = [compiled_estimator(name) for name in settings.estimators]
     sizes = sorted(settings.sample_sizes)
     require_experiment(finite, sizes)
     experiment = Experiment(finite, entries, max(sizes), settings.ridge)

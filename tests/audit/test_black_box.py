@@ -165,6 +165,9 @@ THEIRS = """
     def nan(parameters, inner, outer, inner_learning_rate):  # 0 / 0
         return parameters / np.where(inner["rewards"].sum() > 0, 1.0, np.nan)
 
+    def huge(parameters, inner, outer, inner_learning_rate):  # squares overflow
+        return parameters * 0.0 - 1e200
+
     def dropout(parameters, inner, outer, inner_learning_rate):
         return parameters * np.random.binomial(1, 0.5, len(parameters))
 
@@ -233,7 +236,8 @@ def one_line(name: str, folder: Path) -> str:
         ("integers", "# whole numbers", "returns int64 [3]; give a NumPy array of 3 finite"),
         ("nothing", "# no return", "returns object []"),
         ("ragged", "# no array", "returns a list (setting an array element"),
-        ("nan", "# 0 / 0", "returns NaN or infinity"),
+        ("nan", "# 0 / 0", "returns NaN, infinity or numbers above 1e+100"),
+        ("huge", "# squares overflow", "returns NaN, infinity or numbers above 1e+100"),
     ],
 )
 def test_what_goes_wrong_names_the_line_of_their_file(theirs, tmp_path, function, line, message):

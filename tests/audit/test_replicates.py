@@ -153,7 +153,12 @@ def test_dumps(tmp_path, capsys):
             "reference is [2]; give [P] = [3]",
         ),
         ({"gradients": np.ones((4, 3), int)}, "gradients is int64"),
-        ({"gradients": np.full((4, 3), np.nan)}, "a NaN or an infinity"),
+        ({"gradients": np.full((4, 3), np.nan)}, "a NaN, an infinity or"),
+        ({"gradients": np.full((4, 3), 1e200)}, "a number above 1e+100"),
+        (
+            {"gradients": np.ones((4, 3)), "reference": np.array([1.0, -1e200, 0.0])},
+            "reference is float64, or has a NaN, an infinity or a number above 1e+100",
+        ),
     ],
 )
 def test_a_damaged_dump(arrays, message, tmp_path, capsys):

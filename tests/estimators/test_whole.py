@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from metarl import convergence
+from metarl.audit import limit, monte_carlo
 from metarl.audit.exact import ExactAudit
 from metarl.audit.problems import problem
+from metarl.audit.settings import ConvergenceSettings, LimitSettings, MonteCarloSettings
 from metarl.errors import InputError
 from metarl.estimators import CATALOGUE, estimator, meta_gradient
 from metarl.estimators.algebra import inner_chain
@@ -47,6 +50,10 @@ def leaves(policy, theta, batches, settings):
 
 def one_task(policy, theta, batches, settings):
     return theta[0]
+
+
+def not_a_number(policy, theta, batches, settings):
+    return np.nan * theta
 
 
 def integers(policy, theta, batches, settings):
@@ -184,3 +191,40 @@ def test_what_cannot_work_is_one_line(theirs, compiled, penalty, message):
     with pytest.raises(InputError, match=message) as error:
         (tf.function(call, autograph=False) if compiled else call)()
     assert "\n" not in str(error.value)
+
+
+def test_a_result_that_is_not_finite_is_named_as_what_it_is(theirs):
+    with pytest.raises(InputError, match="what it returns has a NaN") as error:
+        ExactAudit(problem("bandit"), [estimator("whole_gradients:not_a_number")]).run(2)
+    assert "weights" not in str(error.value)
+
+
+def test_what_compiles_estimators_refuses_it_before_the_first_compilation(
+    theirs, tmp_path, monkeypatch
+):
+    def compiles(*_):
+        raise AssertionError("compiled")
+
+    names = ("lsf", "whole_gradients:maml")
+    monkeypatch.setattr(convergence, "Experiment", compiles)
+    monkeypatch.setattr(limit, "Limit", compiles)
+    monkeypatch.setattr(monte_carlo, "MonteCarlo", compiles)
+    descent = ConvergenceSettings(
+        problem="bandit",
+        estimators=names,
+        sample_sizes=(2,),
+        step_sizes=(0.5,),
+        epsilons=(0.5,),
+        seeds=3,
+        iterations=4,
+    )
+    terms = LimitSettings(problem=("bandit",), estimators=names)
+    draws = MonteCarloSettings(estimators=names, sample_sizes=(2,), instances=(1,))
+    for refuse in (
+        lambda: convergence.converge(descent, tmp_path / "table.parquet"),
+        lambda: limit.audit(terms, tmp_path / "table.parquet"),
+        lambda: monte_carlo.Run(draws),
+    ):
+        with pytest.raises(InputError, match="which compiled code cannot call"):
+            refuse()
+    assert not list(tmp_path.glob("*.parquet"))

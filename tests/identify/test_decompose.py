@@ -104,3 +104,26 @@ def test_an_entropy_bonus_is_a_term_and_a_key(tmp_path):
     assert result["terms"]["entropy"] == pytest.approx(0.02, abs=1e-8)
     np.savez(path, **arrays, entropy_coefficient=np.array(0.02))
     assert "maml" in compare(path, read_bundle(path), 1e-9)["matches"]
+
+
+@pytest.mark.parametrize("name", ["maml", "lvc", "dice"])
+@pytest.mark.parametrize(("key", "term"), [("entropy", "entropy"), ("kl", "inner KL")])
+def test_bonus_and_penalty_pass_through_the_entry_s_score_weights(name, key, term, tmp_path):
+    """0.02 of them, of two inner steps and away from the policy that acted; nothing is left."""
+    from metarl.identify.references import reference_gradients
+
+    code = Code(learning_rates=(0.1, 0.1))
+    theta, steps = sample(2, code)
+    arrays = bundle(code, theta, steps, np.ones_like(theta))
+    arrays["evaluation_parameters"] = 1.1 * theta
+    np.savez(tmp_path / "bundle.npz", **arrays)
+    data = read_bundle(tmp_path / "bundle.npz")
+    entry = CATALOGUE[name]
+    known, with_more = (
+        reference_gradients(data._replace(**{f"{key}_coefficient": value}), [entry])[name]
+        for value in (0.0, 0.02)
+    )
+    vectors = terms(data, entry)
+    more = decompose(with_more - known, {term: vectors[term]}, "float64")
+    assert more.coefficients[term] == pytest.approx(0.02, rel=1e-8)
+    assert more.residual < 1e-8

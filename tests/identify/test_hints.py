@@ -126,6 +126,10 @@ PLANTED = {
         planted(Code(learning_rates=(0.1, 0.05))) | {"inner_learning_rate": np.array([0.1, 0.085])},
         ["inner_learning_rate"],
     ),
+    "large eta of the second inner step": (  # 2 times it is farther off than 0.3 times it
+        planted(Code(learning_rates=(1.0, 1.7))) | {"inner_learning_rate": np.array(1.0)},
+        ["inner_learning_rate"],
+    ),
     "descent summed over tasks, log std first": (
         {key: -TASKS * x if key == "gradient" else x for key, x in laid_out(log_std_first).items()},
         ["log_std_first", "sign", "sum_over_tasks"],
@@ -198,9 +202,10 @@ RECOGNISED = {
 }
 
 
-RECOGNISED["softmax, one-hot"] = RECOGNISED["softmax"] | {
-    f"step{s}/actions": np.eye(3)[RECOGNISED["softmax"][f"step{s}/actions"]] for s in (0, 1)
-}
+for one in (np.eye(3), np.eye(3, dtype=np.int64), np.eye(3, dtype=bool)):
+    RECOGNISED[f"softmax, one-hot of {one.dtype}"] = RECOGNISED["softmax"] | {
+        f"step{s}/actions": one[RECOGNISED["softmax"][f"step{s}/actions"]] for s in (0, 1)
+    }
 
 
 @pytest.mark.parametrize("kind", RECOGNISED)
@@ -218,6 +223,12 @@ def test_fixed_std_that_is_given(identified, tmp_path):
     np.savez(tmp_path / "wrong.npz", **arrays, log_std=np.full(ACTION, 0.3))
     wrong = Reading(read_bundle(tmp_path / "wrong.npz"))
     assert beside_catalogue(wrong, 1e-6).matches == []
+
+
+@pytest.mark.parametrize("kind", ["tanh", "state-dependent std", "softmax"])
+def test_a_fixed_std_of_a_policy_without_one(kind, identified):
+    with pytest.raises(InputError, match="log_std is for a fixed std, but parameters"):
+        identified(RECOGNISED[kind] | {"log_std": np.zeros(ACTION)})
 
 
 def test_fixed_std_that_is_not_given_is_fitted(identified):
@@ -307,6 +318,7 @@ def test_other_readings_of_the_inner_jacobian(identified):
     [
         ({"step0/actions": np.full(SHAPE, 3)}, "parameters has shape .*; for 4 or more actions"),
         ({"step1/actions": np.full(SHAPE, 3)}, "step1/actions has 3; the network has 3 outputs"),
+        ({"step0/actions": np.full(SHAPE, 2**63 - 1)}, "for 9223372036854775808 or more actions"),
         ({"step0/actions": np.full(SHAPE, -1)}, "number the actions 0, 1"),
         ({"step1/actions": np.ones((*SHAPE, 2))}, "give integers as in step0"),
         ({"colour": np.ones(3)}, "unknown key 'colour'; did you mean"),
@@ -316,6 +328,11 @@ def test_other_readings_of_the_inner_jacobian(identified):
 def test_bad_bundles_of_integer_actions(change, message, identified):
     with pytest.raises(InputError, match=message):
         identified(RECOGNISED["softmax"] | change)
+
+
+def test_scores_do_not_tell_an_inner_kl(identified):
+    with pytest.raises(InputError, match="kl_coefficient in a bundle of scores"):
+        identified(scores_bundle(LVC) | {"kl_coefficient": np.array(0.1)})
 
 
 def test_scores_of_several_inner_steps_are_refused(identified):

@@ -312,6 +312,7 @@ BAD = {
     "no key 'step1/actions'": without("step1/actions"),
     "no key 'sign'": without("sign"),
     "unknown key 'step0/maks'; did you mean 'step0/mask'": changed("step0/maks", np.ones(SHAPE)),
+    "unknown key 'x{79}; did you mean": changed("x" * 5000, np.ones(SHAPE)),
     "unknown key 'evaluation_paramters'": changed("evaluation_paramters", np.ones(132)),
     r"parameters has shape \[131\]; give \[132\]": changed("parameters", np.ones(131)),
     r"gradient has shape \[1, 132\]": changed("gradient", np.ones((1, 132))),
@@ -330,6 +331,8 @@ BAD = {
     "step0/advantages has a NaN": edited("step0/advantages", (0, 0, 0), np.nan),
     "gradient has only zeros; dump it after": changed("gradient", np.zeros(132)),
     "gradient has a NaN": edited("gradient", 3, np.inf),
+    "step1/actions has a NaN or an infinity, or a number above": edited("step1/actions", 0, 1e200),
+    "inner_learning_rate is 1e[+]300": changed("inner_learning_rate", np.array(1e300)),
     "step0/rewards is int64; give float32 or float64": changed(
         "step0/rewards", np.ones(SHAPE, int)
     ),
@@ -397,6 +400,25 @@ def test_damaged_files(message, tmp_path, monkeypatch, capsys):
     assert (status, out) == (2, "")
     assert re.match(rf"metarl: '{path}': " + re.escape(message.partition(" (")[0]), err)
     assert err.count("\n") == 1
+
+
+def test_a_bundle_of_many_gigabytes_is_not_unpacked(save, monkeypatch):
+    path = save(published("maml"))
+    monkeypatch.setattr("metarl.identify.arrays.MOST_BYTES", 1000)
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(InputError, match="GB of arrays; give at most"):
+        read_bundle(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"inner_learning_rate": np.array(1e99)}, {"parameters": np.full(132, -1e5)}],
+)
+def test_data_on_which_everything_overflows_is_one_line(change, save, monkeypatch, capsys):
+    only(monkeypatch, "maml", "lvc")
+    status, out, err = run(monkeypatch, capsys, save(published("maml") | change))
+    assert (status, out) == (2, "")
+    assert "every estimator overflows on this data" in err.splitlines()[-1]
 
 
 def test_other_bad_input(tmp_path, save, monkeypatch, capsys):

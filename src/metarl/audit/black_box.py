@@ -57,6 +57,7 @@ CALLED = (
     "it is called as gradient(parameters, inner, outer, inner_learning_rate), see metarl audit "
     "exact --help"
 )
+LARGEST = 1e100  # squares of far larger numbers overflow
 SAME = 1e-9  # relative difference of entries that are one on this problem
 
 
@@ -108,8 +109,8 @@ class Gradient:
             raise self.wrong(f"a {type(returned).__name__} ({error})", size) from error
         if gradient.dtype.kind != "f" or gradient.shape != size:
             raise self.wrong(f"{gradient.dtype} {list(gradient.shape)}", size)
-        if not np.isfinite(gradient).all():
-            raise self.wrong("NaN or infinity", size)
+        if not np.abs(gradient).max() <= LARGEST:
+            raise self.wrong(f"NaN, infinity or numbers above {LARGEST:g}", size)
         return np.array(gradient, np.float64)
 
     def wrong(self, returned: str, size: tuple[int]) -> InputError:

@@ -233,7 +233,7 @@ class ExactAudit:
             if not np.isfinite(estimate).all():
                 raise InputError(
                     f"{entry.name} is not finite at N = {sample_size} on {self.problem.name}; "
-                    "its weights have a NaN or an infinity"
+                    "what it returns has a NaN or an infinity"
                 )
         return [
             {

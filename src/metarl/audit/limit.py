@@ -52,7 +52,7 @@ from metarl.audit.exact import ARRAYS, ExactAudit, shape_of
 from metarl.audit.problems import FiniteProblem, problem
 from metarl.audit.settings import LimitSettings
 from metarl.audit.text import limits
-from metarl.estimators import CATALOGUE, Estimator, estimator, meta_gradient
+from metarl.estimators import CATALOGUE, Estimator, compiled_estimator, meta_gradient
 from metarl.outer_values import ClosedForm
 from metarl.progress import Progress
 from metarl.results import columns
@@ -311,7 +311,7 @@ def audit(settings: LimitSettings, output: Path) -> None:
     """
     require_writable(output)
     problems = [problem(name) for name in settings.problem]
-    entries = [estimator(name) for name in settings.estimators]
+    entries = [compiled_estimator(name) for name in settings.estimators]
     costs = [len(finite.rewards) ** 2 for finite in problems]
     progress = Progress("problem", costs, shapes=[finite.name for finite in problems])
     rows = []

@@ -26,7 +26,7 @@ from metarl import checkpoints
 from metarl.audit import sampled
 from metarl.audit.memory import require_monte_carlo
 from metarl.audit.settings import ACTIONS, HORIZON, STATES, MonteCarloSettings
-from metarl.estimators import Estimator, estimator, meta_gradient
+from metarl.estimators import Estimator, compiled_estimator, meta_gradient
 from metarl.estimators.algebra import inner_chain, trajectory_shares
 from metarl.outer_values import ClosedForm, Loss, OuterValues, Sampled, Totals
 from metarl.policies import TabularSoftmaxPolicy
@@ -372,7 +372,7 @@ class Run:
         self.settings = settings
         by_loss = {}
         for name in dict.fromkeys((sampled.REFERENCE, sampled.LINEARIZED, *settings.estimators)):
-            entry = estimator(name)
+            entry = compiled_estimator(name)
             by_loss.setdefault(entry.inner_loss, []).append(entry)
         self.groups = [MonteCarlo(entries) for entries in by_loss.values()]
 

@@ -27,7 +27,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from metarl.audit import sampled
-from metarl.audit.black_box import KEYS, Enumeration, Gradient, require_one_step
+from metarl.audit.black_box import KEYS, LARGEST, Enumeration, Gradient, require_one_step
 from metarl.audit.memory import require_replicates
 from metarl.audit.monte_carlo import MDP, random_mdp, sample
 from metarl.audit.problems import problem
@@ -391,9 +391,9 @@ def read_dump(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             f"{path}: reference is {list(expected.shape)}; give [P] = [{gradients.shape[1]}]"
         )
     for key, array in arrays.items():
-        if array.dtype.kind != "f" or not np.isfinite(array).all():
+        if array.dtype.kind != "f" or not np.abs(array).max() <= LARGEST:
             raise InputError(
-                f"{path}: {key} is {array.dtype}, or has a NaN or an infinity; give finite "
-                "floating-point numbers"
+                f"{path}: {key} is {array.dtype}, or has a NaN, an infinity or a number above "
+                f"{LARGEST:g}; give finite floating-point numbers"
             )
     return gradients.astype(float), None if expected is None else expected.astype(float)

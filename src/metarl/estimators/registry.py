@@ -28,6 +28,18 @@ def estimator(name: str) -> Estimator:
     return CATALOGUE[name]
 
 
+def compiled_estimator(name: str) -> Estimator:
+    """`estimator` for what compiles it into something larger.
+
+    Raises:
+      InputError: no such entry, no such plug-in, or one that is a whole gradient.
+    """
+    entry = estimator(name)
+    if entry.gradient is not None:
+        raise entry.gradient.not_compiled()
+    return entry
+
+
 def plug_in(name: str) -> Estimator:
     """An estimator from outside, `package.module:function`: score weights or a whole gradient.
 

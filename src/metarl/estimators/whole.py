@@ -58,10 +58,7 @@ class WholeGradient:
           InputError: the function fails, or returns anything but [K, P] floating-point numbers.
         """
         if not tf.executing_eagerly():
-            raise InputError(
-                f"estimator {self.name!r} is a whole gradient, which compiled code cannot call; "
-                "use audit exact, audit mujoco or train"
-            )
+            raise self.not_compiled()
         batches = list(batches)
         key = policy, settings, tuple(batch.rewards.shape for batch in batches)
         if key in self._chosen:
@@ -96,6 +93,13 @@ class WholeGradient:
     def no_weights(self, step: object) -> tf.Tensor:
         """Raises InputError: what needs score weights cannot use a whole gradient."""
         raise InputError(f"estimator {self.name!r} is a whole gradient: it has no score weights")
+
+    def not_compiled(self) -> InputError:
+        """What to say where estimators are compiled into something larger."""
+        return InputError(
+            f"estimator {self.name!r} is a whole gradient, which compiled code cannot call; "
+            "use audit exact, audit mujoco or train"
+        )
 
     def no_penalty(self) -> InputError:
         """What to say of ProMP's penalty, which acts between the inner steps."""

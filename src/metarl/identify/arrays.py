@@ -1,6 +1,5 @@
 """The arrays of an .npz, and checks that say in one line what is wrong with one of them."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,17 +10,29 @@ from metarl.errors import InputError
 Arrays = Mapping[str, np.ndarray]
 
 
+LARGEST = 1e100
+"""Squares of far larger numbers overflow."""
+
+MOST_BYTES = 2**31
+"""Of a bundle's arrays once they are unpacked: more than all data of a real training iteration."""
+
+
 def load(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz."""
+    """The arrays of an .npz, of MOST_BYTES at most."""
     if not Path(path).is_file():
         raise InputError("no such file; give an .npz bundle")
     try:
         file = np.load(path, allow_pickle=False)
-        names = file.files
+        names, size = file.files, sum(member.file_size for member in file.zip.infolist())
     except Exception as error:  # on damaged bytes zipfile and NumPy raise almost anything
         raise InputError("not a readable .npz; save the bundle again with numpy.savez") from error
     arrays = {}
     with file:
+        if size > MOST_BYTES:
+            raise InputError(
+                f"{size / 2**30:.3g} GB of arrays; give at most {MOST_BYTES / 2**30:.3g} GB: fewer "
+                "tasks or trajectories show the same"
+            )
         for name in names:
             try:
                 arrays[name] = np.asarray(file[name])
@@ -38,8 +49,10 @@ def floats(arrays: Arrays, key: str, shape: Sequence[int | None]) -> np.ndarray:
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
         raise InputError(f"{key} is {array.dtype}; give float32 or float64")
     _require_shape(array, key, shape)
-    if not np.isfinite(array).all():
-        raise InputError(f"{key} has a NaN or an infinity; give finite numbers")
+    if not np.abs(array).max() <= LARGEST:
+        raise InputError(
+            f"{key} has a NaN or an infinity, or a number above {LARGEST:g}; give finite numbers"
+        )
     return np.ascontiguousarray(array, np.float64)
 
 
@@ -85,8 +98,9 @@ def numbers(arrays: Arrays, key: str, size: int, positive: bool) -> list[float]:
         raise InputError(f"{key} is {brief(array)}; give one number{many}")
     values = [float(value) for value in array.ravel()]
     for value in values:
-        if not math.isfinite(value) or value < 0 or (positive and value == 0):
-            raise InputError(f"{key} is {value}; give a number {'> 0' if positive else '>= 0'}")
+        if not 0 <= value <= LARGEST or (positive and value == 0):
+            least = "> 0" if positive else ">= 0"
+            raise InputError(f"{key} is {value}; give a number {least}, at most {LARGEST:g}")
     return values
 
 

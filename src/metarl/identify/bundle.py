@@ -135,7 +135,9 @@ def _require_known(arrays: Arrays, count: int) -> None:
     for key in arrays:
         if key not in known:
             nearest = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.0)[0]
-            raise InputError(f"unknown key {key!r}; did you mean {nearest!r}? else leave it out")
+            raise InputError(
+                f"unknown key {key!r:.80}; did you mean {nearest!r}? else leave it out"
+            )
 
 
 def _numbered_actions(arrays: Arrays, count: int) -> Arrays:
@@ -156,6 +158,11 @@ def _bundle_of_network(arrays: Arrays, count: int) -> Bundle:
     observations = floats(arrays, "step0/observations", (None,) * 4)
     policy = _policy(arrays, observations)
     held = isinstance(policy, HeldStdGaussianMLPPolicy)
+    if "log_std" in arrays and not held:
+        raise InputError(
+            f"log_std is for a fixed std, but parameters [{policy.parameter_size}] are those of a "
+            "policy without one; leave log_std out"
+        )
     log_std = _fixed_log_std(arrays, policy.action_size) if held else np.zeros(0)
     size = policy.parameter_size - (policy.action_size if held else 0)
 
@@ -182,6 +189,11 @@ def _bundle_of_scores(arrays: Arrays, count: int) -> Bundle:
     if count > 2:
         raise InputError(
             f"scores of {count - 1} inner steps; give those of one, or the network's keys instead"
+        )
+    if _coefficient(arrays, "kl_coefficient"):
+        raise InputError(
+            "kl_coefficient in a bundle of scores, which do not tell the inner KL; give the "
+            "network's keys instead, or dump the gradient without it"
         )
     scores = floats(arrays, "step0/scores", (None,) * 4)
     tasks, *_, size = scores.shape
@@ -276,7 +288,7 @@ def _softmax_policy(
     size: int,
 ) -> SoftmaxMLPPolicy:
     """The policy of integer actions; their number is that of the last layer's outputs."""
-    least = integers(arrays, "step0/actions", observations.shape[:3]).max() + 1
+    least = int(integers(arrays, "step0/actions", observations.shape[:3]).max()) + 1
     smaller, larger = (
         SoftmaxMLPPolicy(observations.shape[-1], number, widths, activation).parameter_size
         for number in (1, 2)

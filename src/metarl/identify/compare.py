@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from metarl.errors import InputError
 from metarl.estimators import CATALOGUE
 from metarl.identify.bundle import Bundle
 from metarl.identify.decompose import decompose, terms
@@ -55,6 +56,9 @@ def compare(path: Path, bundle: Bundle, tolerance: float) -> dict:
       differences, residuals, scales and cosines; terms (coefficients of the decomposition),
       terms_residual, collinear (sentences), and, where neither an entry nor the sum of the terms is
       the gradient, hints and left_out (what there was no time to try).
+
+    Raises:
+      InputError: no entry is finite on the bundle's data.
     """
     if bundle.dtype == "float32":
         tolerance = max(tolerance, FLOAT32_TOLERANCE)
@@ -65,6 +69,11 @@ def compare(path: Path, bundle: Bundle, tolerance: float) -> dict:
             break
     matched = comparisons[-1].matches
     best = comparisons[-1] if matched else comparisons[0]
+    if not best.differences:
+        raise InputError(
+            f"{str(path)!r}: every estimator overflows on this data; check inner_learning_rate, "
+            "parameters (log std too), advantages and the coefficients"
+        )
     bundle = best.reading.bundle
     nearest = CATALOGUE[next(iter(best.differences))]
     decomposition = decompose(bundle.gradient, terms(bundle, nearest), bundle.dtype)

@@ -94,7 +94,10 @@ class Decomposition(NamedTuple):
 
 
 def terms(bundle: Bundle, entry: Estimator) -> dict[str, np.ndarray]:
-    """The terms [P] with the inner and outer loss of `entry`, by the names of LEGEND."""
+    """The terms [P] with the inner and outer loss of `entry`, by the names of LEGEND.
+
+    Entropy and KL divergence are pulled back as `entry` does it, with its score weights.
+    """
     plain = bundle._replace(kl_coefficient=0.0, entropy_coefficient=0.0)
     losses = {"inner_loss": entry.inner_loss, "outer_loss": entry.outer_loss}
     first_order, maml, baseline = (
@@ -103,8 +106,9 @@ def terms(bundle: Bundle, entry: Estimator) -> dict[str, np.ndarray]:
     rows = [first_order, maml, baseline]
     rows += [maml._replace(name=name, weights=weights) for name, weights in SCORE_TERMS.items()]
     gradients = reference_gradients(plain, rows)
-    base = gradients["maml"]
-    v = gradients["fomaml"]
+    if not {"maml", "fomaml"} <= set(gradients):  # they overflow
+        return {}
+    base, v = gradients["maml"], gradients["fomaml"]
     vectors = {"v": v, "inner Jacobian": base - v}
     vectors |= {name: gradients[name] - base for name in SCORE_TERMS if name in gradients}
     if baseline.name in gradients:
@@ -113,11 +117,15 @@ def terms(bundle: Bundle, entry: Estimator) -> dict[str, np.ndarray]:
     coefficients = {}
     if bundle.outer_gradient is None:
         coefficients["entropy"] = "entropy_coefficient"
-    if any("mean" in step for step in bundle.steps):  # else the KL divergence is at its minimum
+    moved = not np.array_equal(bundle.parameters, bundle.evaluation_parameters)
+    if moved or any("mean" in step for step in bundle.steps):  # else the divergence is at its least
         coefficients["inner KL"] = "kl_coefficient"
     for name, key in coefficients.items():
-        (unit,) = reference_gradients(plain._replace(**{key: 1.0}), [maml]).values()
-        vectors[name] = unit - base
+        with_one, without = (
+            reference_gradients(plain._replace(**{key: value}), [entry]) for value in (1.0, 0.0)
+        )
+        if with_one and without:  # else it overflows
+            vectors[name] = with_one[entry.name] - without[entry.name]
     return {name: vectors[name] for name in LEGEND if name in vectors}
 
 

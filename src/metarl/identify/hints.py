@@ -76,7 +76,10 @@ def _hints_of(outcomes: Sequence[Outcome], more: Sequence[Hint] = ()) -> list[Hi
         for outcome in outcomes
         for change in outcome.variant.changes
     ]
-    return list({hint.change: hint for hint in reversed([*hints, *more])}.values())[::-1]
+    first = {}
+    for hint in [*hints, *more]:
+        first.setdefault(hint.change, hint)
+    return list(first.values())
 
 
 def scale_hints(

@@ -17,10 +17,12 @@ BATCHES = {
 """Whether inner and outer batches are changed."""
 
 RATE_FACTORS = (
-    *(10.0**power for power in np.arange(-3.0, 3.01, 0.5) if power),
     *(2.0, 0.5, 5.0, 0.2),
+    *(10.0**power for power in np.arange(-1.0, 1.01, 0.125) if power),
+    *(10.0**power for power in (-3.0, -2.5, -2.0, -1.5, 1.5, 2.0, 2.5, 3.0)),
 )
-"""Of inner learning rates: those that people mistake, near enough to fit any other from."""
+"""Of inner learning rates: those that people mistake, near enough to fit any other from. Close to 1
+they stand closer, as two inner steps of a large rate leave a fit a narrow valley."""
 
 
 def weighed(
@@ -150,6 +152,7 @@ def rate_family(bundle: Bundle, start: float, detail: str, number: int | None = 
     """The bundle at inner learning rates, of one inner step or of all, by their factor's log."""
     where = "" if number is None else f" of inner step {number}"
     return Family(
+        f"log factor of eta{where}",
         lambda x: with_rate(bundle, math.exp(x), number),
         lambda x: detail if x == start else f"{math.exp(x):.6g} times eta{where}",
         start,

@@ -87,7 +87,7 @@ def std_variants(bundle: Bundle) -> Iterator[Variant]:
     yield Variant(("std_clamped",), "log std held at its own value", own, bundle.gradient)
     at = partial(with_held_log_std, own)
     for value in np.arange(-3.0, 2.01, 0.5):
-        family = Family(at, "log std clamped to {:.6g}".format, value)
+        family = Family("log std", at, "log std clamped to {:.6g}".format, value)
         yield Variant(("std_clamped",), family.detail(value), at(value), bundle.gradient, family)
 
 

@@ -6,6 +6,7 @@ has, then two changes at a time, then estimators that are slow.
 """
 
 import itertools
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +32,6 @@ from metarl.identify.policy_changes import (
 )
 from metarl.identify.references import (
     ALONE,
-    LARGE,
     MOST_STEPS,
     gradients_of_all,
     groups,
@@ -60,10 +60,13 @@ FAMILIES = ("std_clamped", "inner_learning_rate")
 """Changes by a number that is fitted where no list has it."""
 
 STARTS = 3
-"""Entries for which a number is fitted, nearest first."""
+"""Families and entries for which a number is fitted, nearest first."""
 
-NEARBY = 0.3
-"""The largest residual to start from: the numbers tried stand close enough for a smaller one."""
+AROUND = np.linspace(-0.6, 0.6, 13)
+"""Numbers around the one of a list that are tried before the fit: as far as halfway to the next."""
+
+BETWEEN = 10.0
+"""Seconds between two lines of progress on one kind of change."""
 
 SECONDS = 300.0
 """After which the search stops and says what it leaves out."""
@@ -109,7 +112,7 @@ class Search:
 
         A part is not started where the one before it took longer than there is time left.
         """
-        last = 0.0
+        last, told = 0.0, -math.inf
         for part in work:
             if self.is_over():
                 return
@@ -118,7 +121,10 @@ class Search:
             if left <= last:
                 self.left_out.append(what)
                 return
-            print(f"metarl: trying {what}, at most {left:.0f} s more", file=sys.stderr, flush=True)
+            if started - told >= BETWEEN:
+                told = started
+                said = f"metarl: trying {what}, at most {left:.0f} s more"
+                print(said, file=sys.stderr, flush=True)
             self.outcomes += part()
             last = time.monotonic() - started
 
@@ -142,14 +148,14 @@ def search(bundle: Bundle, tolerance: float, seconds: float = SECONDS) -> Search
             return done
     if done.fits():
         return done
-    done.run("fitted numbers", fitted(done.outcomes, done.deadline))
+    done.run("fitted numbers", fitted(done.outcomes, entries, done.deadline))
     if not done.fits():
         many = len(done.outcomes)
         pairs = itertools.combinations(changes.values(), 2)
         variants = itertools.chain.from_iterable(two(bundle, *pair) for pair in pairs)
         done.run("two changes at a time", portions(variants, entries))
         if not done.fits():
-            more = fitted(done.outcomes[many:], done.deadline)
+            more = fitted(done.outcomes[many:], entries, done.deadline)
             done.run("fitted numbers of two changes", more)
     if not done.fits() and not of_scores:
         firsts = [variant for kind in POLICY_KINDS.values() for variant in kind(bundle)]
@@ -173,22 +179,21 @@ def portions(
 ) -> Iterator[Callable[[], list[Outcome]]]:
     """Variants of one policy, as many as are computed together, to be evaluated one after another.
 
-    Those of one bundle stay together; of a large one few entries at a time: the clock is read in
-    between.
+    Those of one bundle stay together; no part is more than one computation, so that the clock is
+    read after each.
     """
 
     def parts(bundles: dict[int, list[Variant]]) -> Iterator[Callable]:
         together = list(itertools.chain(*bundles.values()))
         steps = step_count(together[0].bundle)
-        split = groups(entries, max(1, MOST_STEPS // steps)) if steps >= LARGE else [entries]
-        for group in split:
+        for group in groups(entries, max(1, MOST_STEPS // (steps * len(bundles)))):
             yield partial(evaluate, together, group)
 
     by_policy = {}
     for variant in variants:
         bundles = by_policy.setdefault(variant.bundle.policy, {})
         steps = step_count(variant.bundle)
-        many = 1 if one_by_one or steps >= LARGE else MOST_STEPS // steps
+        many = 1 if one_by_one else max(1, MOST_STEPS // steps)
         if len(bundles) >= many and id(variant.bundle) not in bundles:
             yield from parts(bundles)
             bundles.clear()
@@ -222,26 +227,40 @@ def evaluate(variants: Sequence[Variant], entries: Sequence[Estimator]) -> list[
     return outcomes
 
 
-def fitted(outcomes: Sequence[Outcome], deadline: float) -> Iterator[Callable[[], list[Outcome]]]:
+def fitted(
+    outcomes: Sequence[Outcome], entries: Sequence[Estimator], deadline: float
+) -> Iterator[Callable[[], list[Outcome]]]:
     """Numbers that no list has, from the nearest outcomes of every family and entry."""
-    nearby = [outcome for outcome in outcomes if outcome.residual <= NEARBY]
-    ordered = sorted(nearby, key=lambda one: one.residual)
+    # rounded, so that entries that agree stand in the catalogue's order
+    ordered = sorted(outcomes, key=lambda one: round(one.residual, 10))
     for change in FAMILIES:
         starts = {}
         for outcome in ordered:
-            if outcome.variant.family is not None and change in outcome.variant.changes:
-                starts.setdefault(outcome.entry, outcome.variant)
-        for name, variant in itertools.islice(starts.items(), STARTS):
-            yield lambda name=name, variant=variant: [_fitted(variant, CATALOGUE[name], deadline)]
+            variant = outcome.variant
+            if variant.family is not None and change in variant.changes:
+                starts.setdefault((variant.changes, variant.family.name, outcome.entry), outcome)
+        for start in itertools.islice(starts.values(), STARTS):
+            yield partial(_fitted, start, entries, deadline)
 
 
-def _fitted(variant: Variant, entry: Estimator, deadline: float) -> Outcome:
-    family = variant.family
+def _fitted(start: Outcome, entries: Sequence[Estimator], deadline: float) -> list[Outcome]:
+    """The number that brings an entry nearest; then of the entry that is nearest there, and so on.
+
+    Among the numbers of a list an entry like the one that is looked for may come nearer.
+    """
+    variant, family = start.variant, start.variant.family
 
     def at(x: np.ndarray) -> Bundle:
         return family.at(float(x[0]))._replace(gradient=variant.gradient)
 
-    (x,) = fit_numbers(at, entry, [family.start], any_scale=True, deadline=deadline)
-    detail = variant.detail.replace(family.detail(family.start), family.detail(x))
-    (outcome,) = evaluate([variant._replace(detail=detail, bundle=family.at(x))], [entry])
-    return outcome
+    around = family.start + AROUND
+    bundles = [family.at(x) for x in around]
+    (references,) = gradients_of_all(bundles, [CATALOGUE[start.entry]]).values()
+    x = around[np.argmin([residual(variant.gradient, row) for row in references])]
+    outcomes, tried = [start], []
+    while outcomes[-1].entry not in tried:
+        tried.append(outcomes[-1].entry)
+        (x,) = fit_numbers(at, CATALOGUE[tried[-1]], [x], any_scale=True, deadline=deadline)
+        detail = variant.detail.replace(family.detail(family.start), family.detail(x))
+        outcomes += evaluate([variant._replace(detail=detail, bundle=family.at(x))], entries)
+    return outcomes[1:]

@@ -12,11 +12,13 @@ class Family(NamedTuple):
     """Changed bundles that differ in one number x.
 
     Attributes:
+      name: what x is, as far as the bundle's other families are something else.
       at: x -> bundle.
       detail: x -> the change in words.
       start: the x that was tried.
     """
 
+    name: str
     at: Callable[[float], Bundle]
     detail: Callable[[float], str]
     start: float
