@@ -1,11 +1,12 @@
 """Sampled audits: relative bias (left) and inner variance (right) against N, a row a problem.
 
-Of the Monte Carlo audit the first random process stands for all; the others are in the tables. In
-simulation bias and variance are of N of their own, those at which each is judged. The
-reference of the bias is leave_one_out on the same samples, so it has no line there; a panel in
-which no bias can be told from 0 is left out. Intervals are over replicates; a relative bias that
-the audit cannot tell from 0 has one down to the panel's bottom. The dotted line is the outer
-variance of lsf, that of the outer batch, which no number of inner samples lowers.
+Of the Monte Carlo audit the first random process stands for all, and of its estimators those that
+simulation audits too are drawn; the others are in the tables. In simulation bias and variance are
+of N of their own, those at which each is judged. The reference of the bias is leave_one_out on the
+same samples, so it has no line there; a panel in which no bias can be told from 0 is left out.
+Intervals are over replicates; a relative bias that the audit cannot tell from 0 has one down to the
+panel's bottom. The dotted line is the outer variance of lsf, that of the outer batch, which no
+number of inner samples lowers.
 """
 
 from collections.abc import Sequence
@@ -36,6 +37,9 @@ def draw(paths: Sequence[Path | str], confidence: float) -> Figure:
     tables.require_confidence(paths, confidence)
     frame = tables.read_some(columns.SAMPLED, paths)
     frame = frame[~tables.is_control(frame["estimator"])]
+    simulated = frame.loc[frame["level"] == "mujoco", "estimator"]
+    if len(simulated):
+        frame = frame[frame["estimator"].isin(simulated)]
     looks = style.looks(frame["estimator"])
     places = shown_places(frame)
     with style.context():
