@@ -17,6 +17,7 @@ import pytest
 
 from metarl.configuration import read_configuration
 from metarl.figures import FIGURES as DRAWINGS
+from snakemake_logger_plugin_metarl.forecast import work
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "archive", "config", "profiles", "src", "workflow")
@@ -164,6 +165,13 @@ def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems,
         "judge_claims": 1,
         **PAGE,
     }
+
+
+@pytest.mark.parametrize("target", ["all", "published"])
+def test_every_rule_that_takes_its_time_states_how_much(fresh, target):
+    """The others draw, judge and copy, in seconds."""
+    light = {rule for rule in planned(fresh, target=target) if not work(rule)}
+    assert light == ({*DRAWN, *PAGE, "judge_claims"} if target == "all" else {"archive_published"})
 
 
 @pytest.mark.parametrize("given", ["--directory", "--snakefile"])
