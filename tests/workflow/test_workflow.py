@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from metarl.configuration import read_configuration
 from metarl.figures import FIGURES as DRAWINGS
@@ -211,7 +212,13 @@ def test_paper_figures_are_what_the_repository_keeps_of_a_run(finished):
     kept.mkdir()
     for name in COMMITTED:
         (kept / name).write_text("of an earlier run\n")
-    result = snakemake(finished, *SMOKE, target="paper_figures")
+    smoke, default = (
+        yaml.safe_load((finished / f"config/{scale}.yaml").read_text())
+        for scale in ("smoke", "config")
+    )
+    del smoke["extends"]
+    with rewritten(finished / "config/config.yaml", yaml.safe_dump({**default, **smoke})):
+        result = snakemake(finished, target="paper_figures")
     assert result.returncode == 0, result.stdout
     assert sorted(path.name for path in kept.iterdir()) == COMMITTED
     for name in set(COMMITTED) - OF_NO_RUN:
@@ -219,6 +226,15 @@ def test_paper_figures_are_what_the_repository_keeps_of_a_run(finished):
     for name in OF_NO_RUN:
         assert (kept / name).read_text() == "of an earlier run\n"
     shutil.rmtree(kept)
+
+
+@pytest.mark.parametrize("arguments", [SMOKE, ("--config", "base_seed=1000")])
+def test_no_other_scale_becomes_paper_figures(finished, arguments):
+    result = snakemake(finished, *arguments, target="paper_figures")
+    assert result.returncode == 2
+    (line,) = [text for text in result.stdout.splitlines() if "profile" not in text]
+    assert line.startswith("paper_figures shows what config/config.yaml gives, and ")
+    assert not (finished / "paper_figures").exists()
 
 
 def test_audits_are_judged_without_training(fresh):
