@@ -25,7 +25,7 @@ try:
             f"--configfile names {len(FILES)} files; give one, which extends the others"
         )
     config = read_configuration(FILES[0], workflow.config_settings.config)
-    if "paper_figures" in workflow.dag_settings.targets:
+    if "paper_figures" in sys.argv:  # Snakemake knows its targets later than this
         require_scale(config, Path(workflow.basedir, "config/config.yaml"))
 except InputError as error:
     logger.error(str(error))
