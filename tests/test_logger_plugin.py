@@ -159,6 +159,25 @@ def test_warnings_and_errors_are_snakemakes(made, capsys):
     assert capsys.readouterr().err.splitlines() == ["a warning", "an error"]
 
 
+def test_a_folder_that_is_locked_is_one_line_that_says_what_to_type(made, capsys):
+    from snakemake.exceptions import LockException
+
+    handler = made()
+    text = str(LockException())
+    say(handler, logging.ERROR, f"LockException:\n{text}")
+    say(handler, logging.ERROR, text)
+    (line,) = lines(capsys)
+    assert "or one was killed there; where none runs, give the same command with --unlock" in line
+
+
+def test_what_says_nothing_to_anyone_is_left_out(made, capsys):
+    handler = made()
+    say(handler, logging.WARNING, "Assuming unrestricted shared filesystem usage.")
+    say(handler, logging.INFO, "Singularity containers: ignored")
+    say(handler, logging.INFO, "Building DAG of jobs...")
+    assert capsys.readouterr().err.splitlines() == ["Building DAG of jobs..."]
+
+
 def test_the_end_of_a_long_jobs_log_is_shown_when_it_moves(made, capsys, tmp_path, monkeypatch):
     handler = made()
     log = tmp_path / "a.log"

@@ -25,7 +25,11 @@ TAIL_AFTER = 60.0  # seconds that a job runs before the end of its log is shown,
 TAIL_BYTES = 4096
 TAIL_LINES = 20  # of the log of a job that failed
 SILENT = (LogEvent.SHELLCMD, LogEvent.RESOURCES_INFO, LogEvent.WORKFLOW_STARTED)
-SCHEDULING = ("Select jobs to execute", "Execute ")  # before every job
+NOISE = (  # before every job, and before all
+    *("Select jobs to execute", "Execute "),
+    *("Using shell", "Singularity containers", "Assuming unrestricted"),
+)
+LOCKED = "Directory cannot be locked"  # Snakemake's words for it, which it says twice
 
 
 @dataclass
@@ -117,6 +121,7 @@ class LogHandler(LogHandlerBase):
         self._jobs: dict[int, Job] = {}
         self._guard, self._stopped = threading.Lock(), threading.Event()
         self._began, self._total, self._done = time.monotonic(), 0, 0
+        self._locked = False  # whether it was said
         # by rule: the jobs that there are, those that started, and the seconds of those that ended
         self._planned: Counter[str] = Counter()
         self._begun: dict[str, set[int]] = defaultdict(set)
@@ -160,9 +165,16 @@ class LogHandler(LogHandlerBase):
             self._say(f"FAILED {job.name}  (log: {job.log}, which ends in)")
             for line in last_lines(job.log):
                 print(f"           {line}", file=self._stream, flush=True)
+        elif LOCKED in str(record.msg):
+            if not self._locked:
+                self._say(
+                    "another snakemake runs in this folder, or one was killed there; where none"
+                    " runs, give the same command with --unlock added, and then again without"
+                )
+            self._locked = True
         else:
-            scheduling = record.levelno == logging.INFO and str(record.msg).startswith(SCHEDULING)
-            return event in (*SILENT, LogEvent.JOB_STARTED, LogEvent.PROGRESS) or scheduling
+            noise = record.levelno <= logging.WARNING and str(record.msg).startswith(NOISE)
+            return event in (*SILENT, LogEvent.JOB_STARTED, LogEvent.PROGRESS) or noise
         return True
 
     def _eta(self, now: float) -> str:
