@@ -175,6 +175,16 @@ def test_every_rule_that_takes_its_time_states_how_much(fresh, target):
     assert light == ({*DRAWN, *PAGE, "judge_claims"} if target == "all" else {"archive_published"})
 
 
+def test_a_published_run_that_is_not_kept_yet_is_waited_for_by_nothing(fresh):
+    """`published` makes it; `all` draws and judges the others."""
+    kept = fresh / "archive/PointGoal_finn2017_returns.parquet"
+    aside = kept.rename(fresh / "aside")
+    plan = planned(fresh, *SMOKE)
+    aside.rename(kept)
+    assert (plan["draw_published_returns"], plan["judge_claims"]) == (1, 1)
+    assert "draw_point_paths" not in plan
+
+
 @pytest.mark.parametrize("given", ["--directory", "--snakefile"])
 def test_results_may_stand_elsewhere(fresh, tmp_path, given):
     """The same jobs: sources and archived runs are found beside the Snakefile."""
