@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.logging import logger
 from snakemake.utils import min_version
 
-from metarl.configuration import read_configuration
+from metarl.configuration import read_configuration, require_scale
 from metarl.errors import InputError
 
 min_version("9.27")
@@ -25,6 +25,8 @@ try:
             f"--configfile names {len(FILES)} files; give one, which extends the others"
         )
     config = read_configuration(FILES[0], workflow.config_settings.config)
+    if "paper_figures" in sys.argv:  # Snakemake knows its targets later than this
+        require_scale(config, Path(workflow.basedir, "config/config.yaml"))
 except InputError as error:
     logger.error(str(error))
     sys.exit(2)

@@ -18,6 +18,7 @@ from metarl.configuration import (
     published_evaluations,
     published_runs,
     read_configuration,
+    require_scale,
     seeds,
     study_runs,
     training_runs,
@@ -59,6 +60,24 @@ def folder(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize(("scale", "environments"), [("config", 3), ("smoke", 2), ("paper", 13)])
 def test_the_scales_are_accepted(scale, environments):
     assert len(read_configuration(CONFIG / f"{scale}.yaml")["environments"]) == environments
+
+
+def test_figures_stand_among_the_results_unless_a_folder_is_given(folder):
+    given = {"results": "a", "figures": "b"}
+    assert read_configuration(CONFIG / "smoke.yaml")["figures"] == "results/smoke/figures"
+    assert read_configuration(CONFIG / "smoke.yaml", {"results": "a"})["figures"] == "a/figures"
+    assert read_configuration(write(folder / "mine.yaml", SMOKE | given))["figures"] == "b"
+
+
+def test_the_documentation_shows_the_default_scale_alone(folder):
+    default = CONFIG / "config.yaml"
+    require_scale(read_configuration(default, {"results": "elsewhere"}), default)
+    with pytest.raises(InputError, match="config.yaml gives, and base_seed of this configuration"):
+        require_scale(read_configuration(default, {"base_seed": 1000}), default)
+    with pytest.raises(
+        InputError, match=r"seeds, audit, .*; leave them out, or copy results/smoke/"
+    ):
+        require_scale(read_configuration(CONFIG / "smoke.yaml"), default)
 
 
 def test_an_environment_may_have_seeds_of_its_own_and_a_base_moves_all(tmp_path):
@@ -167,7 +186,8 @@ def test_overrides_replace_sections(folder):
         (b"seeds: [0\nresults: a", "a.yaml, line 2: no YAML (expected ',' or ']', but got ':')"),
         (b"seeds: 0\n\tresults: a", "a.yaml, line 2: no YAML (found character '\\t'"),
         (b"a: {b: 1}\nseeds: [0]\na: 2", "a.yaml, line 3: no YAML (the key a stands there twice)"),
-        (b"seeds: 2020-13-41", "a.yaml: no YAML (month must be in 1..12)"),
+        (b"seeds: 2020-13-41", "a.yaml: no YAML (month must be in 1..12); give what YAML can"),
+        (b"seeds: " + b"[" * 3000, "a.yaml: no YAML (maximum recursion depth exceeded"),
     ],
 )
 def test_what_is_no_configuration_is_one_line(folder, content, line):
@@ -262,7 +282,7 @@ def changed(*changes: tuple[tuple, object]) -> dict:
         ([(("seeds",), [0, "1"])], "seeds.1: got '1' (str); allowed: integer"),
         ([(("seeds",), [0, 1.0])], "seeds.1: got 1.0 (float); allowed: integer"),
         ([(("seeds",), 3)], "seeds: got 3 (int); allowed: array"),
-        ([(("seeds",), [])], "seeds: got []; allowed: minItems 1"),
+        ([(("seeds",), [])], "seeds: got []; allowed: at least 1 of them"),
         ([(POINT, None)], "environments.PointGoal: got None (NoneType); allowed: object"),
         ([(("convergence", "ridge"), float("nan"))], "convergence.ridge: got nan (float)"),
         ([(("audit", "exact", "problems", "Chain"), {})], "audit.exact.problems: got 'Chain'"),
@@ -308,21 +328,21 @@ def changed(*changes: tuple[tuple, object]) -> dict:
         ),
         (
             [(("base_seed",), 2**63)],
-            "base_seed: got 9223372036854775808; allowed: maximum 461168601",
+            "base_seed: got 9223372036854775808; allowed: numbers up to 461168601",
         ),
-        ([(("seeds",), [0, 2**63])], "seeds.1: got 9223372036854775808; allowed: maximum "),
-        ([(("seeds",), [0, 0])], "seeds: got [0, 0]; allowed: uniqueItems True"),
+        ([(("seeds",), [0, 2**63])], "seeds.1: got 9223372036854775808; allowed: numbers up to "),
+        ([(("seeds",), [0, 0])], "seeds: got [0, 0]; allowed: each once"),
         (
             [(("convergence", "iterations"), 2**31)],
             "convergence: iterations is 2147483648; give an",
         ),
         (
             [(("published", "PointGoal_finn2017", "deviations", 0), 0)],
-            "published.PointGoal_finn2017.deviations.0: got 0; allowed: exclusiveMinimum 0",
+            "published.PointGoal_finn2017.deviations.0: got 0; allowed: numbers above 0",
         ),
         (
             [(("claims", "visible_bias_min"), -0.1)],
-            "claims.visible_bias_min: got -0.1; allowed: ex",
+            "claims.visible_bias_min: got -0.1; allowed: numbers above",
         ),
         # names
         (
@@ -454,8 +474,10 @@ def changed(*changes: tuple[tuple, object]) -> dict:
             "audit.mujoco.rates: replicates, outer_sample_size, tasks, sample_sizes are 4, 1000000",
         ),
         ([(("convergence", "seeds"), 10**9)], "convergence: seeds, step_sizes, sample_sizes are"),
-        ([(("results",), "mine.yaml")], "results: got 'mine.yaml', in the place of a file; "),
-        ([(("figures",), "mine.yaml/a")], "figures: got 'mine.yaml/a', in the place of a file; "),
+        ([(("results",), "mine.yaml")], "results: got 'mine.yaml', where nothing can be written; "),
+        ([(("results",), "/proc/x")], "results: got '/proc/x', where nothing can be written; "),
+        ([(("results",), "/dev/null")], "results: got '/dev/null', where nothing can be written; "),
+        ([(("figures",), "mine.yaml/a")], "figures: got 'mine.yaml/a', where nothing can be "),
     ],
 )
 def test_a_fault_is_one_line(folder, changes, line):

@@ -4,11 +4,12 @@ import json
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
 from metarl.errors import InputError
 from metarl.figures import FIGURES
-from metarl.report_page import write_page
+from metarl.report_page import charts, write_page
 from metarl.report_page.charts import library
 from metarl.report_page.pictures import caption
 
@@ -96,6 +97,19 @@ def test_a_chart_each_environment_and_each_named_problem(read):
     page = read()
     charts = [div["id"] for div in page.all("div") if "plotly-graph-div" in div.get("class", "")]
     assert charts == ["curve-0", "curve-1", "audit-0", "audit-1"]
+
+
+@pytest.mark.parametrize(
+    ("heights", "step"), [((0.02, 0.05), None), ((0.02, 0.2), None), ((0.002, 0.2), 1)]
+)
+def test_an_axis_has_ticks_though_it_spans_less_than_a_decade(heights, step):
+    """Powers of ten alone where there are two of them."""
+    audit = pd.DataFrame(
+        {"problem": "chain", "estimator": "lsf", "counterpart": "", "sample_size": [4, 8]}
+        | {"relative_bias": heights, "variance": heights}
+    )
+    (chart,) = charts.exact_audits(audit)
+    assert (chart.layout.yaxis.dtick, chart.layout.yaxis2.dtick) == (step, step)
 
 
 def test_without_tables_there_is_neither_a_chart_nor_plotly(read, report_inputs):

@@ -78,6 +78,36 @@ def test_a_browser_draws_everything_and_asks_the_network_for_nothing(report_inpu
     assert document.count('class="main-svg"') >= len(charts)
 
 
+MEASURE = """<script>
+window.addEventListener("load", () => {
+  const right = (selector) => Math.max(
+    ...[...document.querySelectorAll(selector)].map((part) => part.getBoundingClientRect().right));
+  parent.postMessage({
+    width: innerWidth,
+    page: document.documentElement.scrollWidth,
+    verdicts: right(".verdicts td"),
+    legend: right(".legend .traces text"),
+  }, "*");
+});
+</script>
+"""
+FRAME = """<body><iframe src="framed.html" style="width: 400px; height: 900px; border: 0"></iframe>
+<script>onmessage = (event) => Object.assign(document.body.dataset, event.data);</script></body>"""
+
+
+def test_on_a_telephone_nothing_is_cut_off(report_inputs, tmp_path):
+    """In a frame, since a window of Chromium is never that narrow."""
+    write_page(**report_inputs)
+    head, end, tail = report_inputs["output"].read_text().rpartition("</body>")
+    (tmp_path / "framed.html").write_text(head + MEASURE + end + tail)
+    page = tmp_path / "narrow.html"
+    page.write_text(FRAME)
+    body = re.search(r"<body[^>]*>", browse(page, tmp_path, "--dump-dom"))[0]
+    measured = {key: float(value) for key, value in re.findall(r'data-(\w+)="([\d.]+)"', body)}
+    assert measured["width"] == measured["page"] == 400
+    assert 0 < measured["verdicts"] <= 400 and 0 < measured["legend"] <= 400
+
+
 def test_it_can_be_photographed(report_inputs, tmp_path):
     write_page(**report_inputs)
     picture = tmp_path / "page.png"

@@ -29,9 +29,10 @@ from metarl.audit.settings import (
     MujocoSettings,
     distinct_samples,
 )
-from metarl.errors import InputError
+from metarl.errors import InputError, shortened
 from metarl.memory import SIZES, require_training
 from metarl.settings import TrainingSettings, require
+from metarl.storage import require_writable
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 CHAIN = "chain"  # the problem whose exact audit the figure estimator_matrix shows
@@ -39,6 +40,15 @@ NO_SETTINGS = ("seeds", "audit")  # of an environment, but not of a run
 MUJOCO_PARTS = ("rates", "bias")  # of the audit in simulation: each has its own N
 PUBLISHED_ALGORITHM = {"estimator": "maml", "algorithm": "maml_trpo"}
 SHARED_LOSSES = ("", "likelihood_ratio", "rewards_to_go")  # inner ones, of one theta'
+KEYWORDS = {  # of a JSON schema, in words
+    "uniqueItems": "each once",
+    "minItems": "at least {} of them",
+    "minProperties": "at least {} of them",
+    "minimum": "numbers from {}",
+    "maximum": "numbers up to {}",
+    "exclusiveMinimum": "numbers above {}",
+    "pattern": "what matches {}",
+}
 DEFAULTS = {  # of the settings that a configuration states; the others are a run's identity
     field.name: field.default
     for field in dataclasses.fields(TrainingSettings)
@@ -54,7 +64,8 @@ def read_configuration(path: Path, overrides: Mapping[str, object] | None = None
       overrides: sections that replace the file's, as of `snakemake --config`.
 
     Returns:
-      The sections by key; those of `environments` state every setting, for captions to quote.
+      The sections by key; those of `environments` state every setting, for captions to quote, and
+      `figures` is where none is given the folder of that name among the results.
 
     Raises:
       InputError: a file that cannot be read or extended, or a setting that cannot run, in one line:
@@ -69,9 +80,26 @@ def read_configuration(path: Path, overrides: Mapping[str, object] | None = None
         section = re.match(r"\w*", str(error))[0]
         _, file = sections.get(section, (None, path))
         raise InputError(f"{_shown(file)}: {error}") from None
+    config.setdefault("figures", f"{config['results']}/figures")
     whole = DEFAULTS | config.get("training_defaults", {})
     environments = {name: whole | stated for name, stated in config["environments"].items()}
     return config | {"environments": environments}
+
+
+def require_scale(config: Mapping, path: Path) -> None:
+    """Raises InputError unless a configuration is that of a file, wherever its results stand."""
+    other = read_configuration(path)
+    differing = [
+        key
+        for key in {**other, **config}
+        if key not in ("results", "figures") and config.get(key) != other.get(key)
+    ]
+    if differing:
+        raise InputError(
+            f"paper_figures shows what {_shown(path)} gives, and {_join(differing)} of this"
+            f" configuration are others; leave them out, or copy {config['figures']} to a folder of"
+            " yours"
+        )
 
 
 def seeds(config: Mapping, environment: str) -> list[int]:
@@ -247,8 +275,11 @@ def load(path: Path) -> dict:
         ) from None
     except yaml.YAMLError as error:
         raise InputError(f"{_shown(path)}, {_yaml_fault(error, text)}") from None
-    except ValueError as error:  # bytes that are no text; a date that does not exist
+    except UnicodeDecodeError as error:
         raise InputError(f"{_shown(path)}: no YAML ({error}); give UTF-8 text") from None
+    except (ValueError, RecursionError) as error:  # a date that does not exist; ten thousand [
+        fault = shortened(str(error))
+        raise InputError(f"{_shown(path)}: no YAML ({fault}); give what YAML can hold") from None
     if not isinstance(config, dict) or not config:
         kind = "no settings" if not config else f"a {type(config).__name__}"
         raise InputError(f"{_shown(path)}: holds {kind}; allowed: keys with their values")
@@ -306,12 +337,14 @@ def _check(config: Mapping) -> None:
 
 
 def _check_folders(config: Mapping) -> None:
-    for key in ("results", "figures"):
-        path = Path(config[key])
-        if any(folder.is_file() for folder in (path, *path.parents)):
+    for key in config.keys() & {"results", "figures"}:
+        try:
+            require_writable(Path(config[key], "file"))
+        except InputError:
             raise InputError(
-                f"{key}: got {config[key]!r}, in the place of a file; allowed: a folder"
-            )
+                f"{key}: got {config[key]!r}, where nothing can be written; allowed: a folder that"
+                " takes new files, or one that can be made"
+            ) from None
 
 
 def _check_estimators(config: Mapping) -> None:
@@ -517,7 +550,8 @@ def _describe(error: ValidationError) -> str:
         case "enum":
             return f"{place}: got {error.instance!r}; allowed: {_join(error.validator_value)}"
         case keyword:
-            return f"{place}: got {error.instance!r}; allowed: {keyword} {error.validator_value}"
+            allowed = KEYWORDS.get(keyword, keyword).format(error.validator_value)
+            return f"{place}: got {error.instance!r}; allowed: {allowed}"
 
 
 def _join(names: Iterable) -> str:

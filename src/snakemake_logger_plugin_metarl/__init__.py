@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 import time
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +19,17 @@ from pathlib import Path
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from snakemake_logger_plugin_metarl.forecast import seconds_left
+
 TAIL_AFTER = 60.0  # seconds that a job runs before the end of its log is shown, and between two
 TAIL_BYTES = 4096
 TAIL_LINES = 20  # of the log of a job that failed
 SILENT = (LogEvent.SHELLCMD, LogEvent.RESOURCES_INFO, LogEvent.WORKFLOW_STARTED)
-SCHEDULING = ("Select jobs to execute", "Execute ")  # before every job
+NOISE = (  # before every job, and before all
+    *("Select jobs to execute", "Execute "),
+    *("Using shell", "Singularity containers", "Assuming unrestricted"),
+)
+LOCKED = "Directory cannot be locked"  # Snakemake's words for it, which it says twice
 
 
 @dataclass
@@ -30,6 +37,7 @@ class Job:
     """A job that runs.
 
     Attributes:
+      rule: whose it is.
       name: what it is.
       log: file of what it says, if it has one.
       started: when, in seconds.
@@ -37,6 +45,7 @@ class Job:
       line: which then was its last one.
     """
 
+    rule: str
     name: str
     log: str | None
     started: float
@@ -57,13 +66,6 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def eta(spent: float, done: int, total: int) -> str:
-    """The time for the jobs that are left, at the pace of those that are done."""
-    if done in (0, total):
-        return ""
-    return f", ETA about {duration(spent / done * (total - done))}"
 
 
 def last_lines(path: str | None) -> list[str]:
@@ -119,6 +121,11 @@ class LogHandler(LogHandlerBase):
         self._jobs: dict[int, Job] = {}
         self._guard, self._stopped = threading.Lock(), threading.Event()
         self._began, self._total, self._done = time.monotonic(), 0, 0
+        self._locked = False  # whether it was said
+        # by rule: the jobs that there are, those that started, and the seconds of those that ended
+        self._planned: Counter[str] = Counter()
+        self._begun: dict[str, set[int]] = defaultdict(set)
+        self._finished: dict[str, list[float]] = defaultdict(list)
         if not common.dryrun:
             threading.Thread(target=self._tell_tails, daemon=True).start()
 
@@ -131,22 +138,25 @@ class LogHandler(LogHandlerBase):
         """Says in a line what has happened; False where that is Snakemake's to say."""
         now = time.monotonic()
         if event == LogEvent.RUN_INFO:
-            self._began, self._total = now, record.stats["total"]
+            self._began, self._planned = now, Counter(record.stats)
+            self._total = self._planned.pop("total")
             self._say(f"jobs to run: {self._total}")
         elif event == LogEvent.JOB_INFO:
             name = job_name(record.rule_name, record.rule_msg, record.wildcards)
             log = record.log[0] if record.log else None
             with self._guard:
-                self._jobs[record.jobid] = Job(name, log, now, now)
+                self._jobs[record.jobid] = Job(record.rule_name, name, log, now, now)
+            self._begun[record.rule_name].add(record.jobid)  # once, though it may be tried again
             self._say(f"start  {name}" + (f"  (log: {log})" if log else ""))
         elif event == LogEvent.JOB_FINISHED:
             with self._guard:
                 job = self._jobs.pop(record.job_id, None)
                 self._done += 1
             if job is not None:
-                left = eta(now - self._began, self._done, self._total)
-                took = duration(now - job.started)
-                self._say(f"end    {job.name}  ({took}; {self._done} of {self._total} jobs{left})")
+                took = now - job.started
+                self._finished[job.rule].append(took)
+                done = f"{self._done} of {self._total} jobs{self._eta(now)}"
+                self._say(f"end    {job.name}  ({duration(took)}; {done})")
         elif event == LogEvent.JOB_ERROR:
             with self._guard:
                 job = self._jobs.pop(record.jobid, None)
@@ -155,10 +165,27 @@ class LogHandler(LogHandlerBase):
             self._say(f"FAILED {job.name}  (log: {job.log}, which ends in)")
             for line in last_lines(job.log):
                 print(f"           {line}", file=self._stream, flush=True)
+        elif LOCKED in str(record.msg):
+            if not self._locked:
+                self._say(
+                    "another snakemake runs in this folder, or one was killed there; where none"
+                    " runs, give the same command with --unlock added, and then again without"
+                )
+            self._locked = True
         else:
-            scheduling = record.levelno == logging.INFO and str(record.msg).startswith(SCHEDULING)
-            return event in (*SILENT, LogEvent.JOB_STARTED, LogEvent.PROGRESS) or scheduling
+            noise = record.levelno <= logging.WARNING and str(record.msg).startswith(NOISE)
+            return event in (*SILENT, LogEvent.JOB_STARTED, LogEvent.PROGRESS) or noise
         return True
+
+    def _eta(self, now: float) -> str:
+        """When all will be done, in words; nothing where no job tells, or none is left."""
+        begun = Counter({rule: len(jobs) for rule, jobs in self._begun.items()})
+        running = [(job.rule, now - job.started) for job in self._jobs.values()]
+        waiting = self._planned - begun
+        if not waiting and not running:
+            return ""
+        left = seconds_left(waiting, running, self._finished, now - self._began)
+        return "" if left is None else f", ETA about {duration(left)}"
 
     def _say(self, text: str) -> None:
         print(f"{datetime.now():%H:%M:%S}  {text}", file=self._stream, flush=True)

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from metarl.configuration import read_configuration
 from metarl.figures import FIGURES as DRAWINGS
+from snakemake_logger_plugin_metarl.forecast import work
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "archive", "config", "profiles", "src", "workflow")
@@ -166,6 +168,23 @@ def test_each_scale_plans_its_own_runs_only(fresh, scale, runs, study, problems,
     }
 
 
+@pytest.mark.parametrize("target", ["all", "published"])
+def test_every_rule_that_takes_its_time_states_how_much(fresh, target):
+    """The others draw, judge and copy, in seconds."""
+    light = {rule for rule in planned(fresh, target=target) if not work(rule)}
+    assert light == ({*DRAWN, *PAGE, "judge_claims"} if target == "all" else {"archive_published"})
+
+
+def test_a_published_run_that_is_not_kept_yet_is_waited_for_by_nothing(fresh):
+    """`published` makes it; `all` draws and judges the others."""
+    kept = fresh / "archive/PointGoal_finn2017_returns.parquet"
+    aside = kept.rename(fresh / "aside")
+    plan = planned(fresh, *SMOKE)
+    aside.rename(kept)
+    assert (plan["draw_published_returns"], plan["judge_claims"]) == (1, 1)
+    assert "draw_point_paths" not in plan
+
+
 @pytest.mark.parametrize("given", ["--directory", "--snakefile"])
 def test_results_may_stand_elsewhere(fresh, tmp_path, given):
     """The same jobs: sources and archived runs are found beside the Snakefile."""
@@ -203,7 +222,13 @@ def test_paper_figures_are_what_the_repository_keeps_of_a_run(finished):
     kept.mkdir()
     for name in COMMITTED:
         (kept / name).write_text("of an earlier run\n")
-    result = snakemake(finished, *SMOKE, target="paper_figures")
+    smoke, default = (
+        yaml.safe_load((finished / f"config/{scale}.yaml").read_text())
+        for scale in ("smoke", "config")
+    )
+    del smoke["extends"]
+    with rewritten(finished / "config/config.yaml", yaml.safe_dump({**default, **smoke})):
+        result = snakemake(finished, target="paper_figures")
     assert result.returncode == 0, result.stdout
     assert sorted(path.name for path in kept.iterdir()) == COMMITTED
     for name in set(COMMITTED) - OF_NO_RUN:
@@ -211,6 +236,15 @@ def test_paper_figures_are_what_the_repository_keeps_of_a_run(finished):
     for name in OF_NO_RUN:
         assert (kept / name).read_text() == "of an earlier run\n"
     shutil.rmtree(kept)
+
+
+@pytest.mark.parametrize("arguments", [SMOKE, ("--config", "base_seed=1000")])
+def test_no_other_scale_becomes_paper_figures(finished, arguments):
+    result = snakemake(finished, *arguments, target="paper_figures")
+    assert result.returncode == 2
+    (line,) = [text for text in result.stdout.splitlines() if "profile" not in text]
+    assert line.startswith("paper_figures shows what config/config.yaml gives, and ")
+    assert not (finished / "paper_figures").exists()
 
 
 def test_audits_are_judged_without_training(fresh):

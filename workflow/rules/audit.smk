@@ -117,7 +117,7 @@ rule audit_mujoco:
         ),
         checkpoints=f"{RESULTS}/checkpoints",
     message:
-        "audit in simulation: {wildcards.environment}, {wildcards.point} policy"
+        "audit in simulation: {wildcards.part} on {wildcards.environment}, {wildcards.point} policy"
     shell:
         "metarl audit mujoco --policy {input.policy} --point {wildcards.point} {params.settings}"
         " --checkpoints {params.checkpoints} --threads {threads} --output {output} > {log} 2>&1"

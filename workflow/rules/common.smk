@@ -45,12 +45,13 @@ ENVIRONMENTS = config["environments"]
 
 # What is kept of the runs with published settings: part of the repository, whatever the scale.
 ARCHIVE = f"{HOME}archive"
-ARCHIVED_RETURNS = [f"{ARCHIVE}/{environment}_returns.parquet" for environment in PUBLISHED]
+KEPT_RUNS = [e for e in PUBLISHED if Path(ARCHIVE, f"{e}_returns.parquet").exists()]
+ARCHIVED_RETURNS = [f"{ARCHIVE}/{environment}_returns.parquet" for environment in KEPT_RUNS]
 ARCHIVED_PATHS = {  # by the figure that shows them
     figure: [
         f"{ARCHIVE}/{environment}_paths.parquet"
-        for environment, run in PUBLISHED.items()
-        if run.get("figure") == figure
+        for environment in KEPT_RUNS
+        if PUBLISHED[environment].get("figure") == figure
     ]
     for figure in ("point_paths", "torso_positions")
 }

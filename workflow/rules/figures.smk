@@ -28,7 +28,8 @@ for figure in DRAWN:
             " --output {params.stem} > {log} 2>&1"
 
 
-# Copies what the documentation shows of a run into the repository, the only rule that writes there.
+# Copies what the documentation shows of a run into the repository, the only rule that writes there;
+# the Snakefile refuses it at any scale but the default one.
 # Without outputs, it copies whenever it is asked for, whatever the dates of the committed files.
 rule paper_figures:
     input:

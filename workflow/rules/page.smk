@@ -13,6 +13,8 @@ rule film:
     log:
         f"{LOGS}/films/{{environment}}.log",
     threads: 1
+    message:
+        "film of adaptation on {wildcards.environment}"
     shell:
         "metarl film --policy {input.policy} --output {output} > {log} 2>&1"
         " || {{ grep -qE 'nothing draws frames|render_mode is' {log} && : > {output}; }}"

@@ -399,7 +399,7 @@ def audit(
       RunError: an estimate is not finite; what was finished stays in the checkpoint.
       PhysicsError: a simulation failed; likewise.
     """
-    require_writable(output, checkpoint_folder / "checkpoint.npz")
+    require_writable(output, checkpoint_folder / "checkpoint.npz", inputs=[settings.policy])
     trained, training = load_policy(settings.policy)
     initial = load_initial(settings.policy)
     steps = training.inner_steps

@@ -476,7 +476,7 @@ class Bench(Command):
         from metarl.bench import bench
         from metarl.storage import require_writable, write_text
 
-        require_writable(self.output)
+        require_writable(self.output, inputs=[self.configuration] if self.configuration else [])
         report = bench(self.threads, self.configuration)
         write_text(json.dumps(report, indent=2) + "\n", self.output)
 

@@ -88,8 +88,10 @@ def checked_weights(name: str, weights: Callable) -> Callable[[InnerStep], tf.Te
                 "metarl.estimators.InnerStep"
             ) from error
         if given.dtype != expected.dtype or not broadcasts_to(given.shape, expected.shape):
+            unknown = given.shape.rank is None  # as tf.numpy_function leaves it
+            shape = "of unknown shape" if unknown else given.shape.as_list()
             raise InputError(
-                f"estimator {name!r} returns {given.dtype.name} {given.shape.as_list()}; give "
+                f"estimator {name!r} returns {given.dtype.name} {shape}; give "
                 f"{expected.dtype.name} that broadcasts to [K, N, T] = {expected.shape.as_list()}"
             )
         return given

@@ -101,8 +101,9 @@ def draw(
         raise InputError(f"confidence is {confidence}: give a number between 0 and 1")
     # Imported here because matplotlib and pandas cost a second, which listing FIGURES should not.
     from metarl.figures import style
-    from metarl.storage import write_bytes
+    from metarl.storage import require_writable, write_bytes
 
+    require_writable(*(f"{stem}.{suffix}" for suffix in figure.formats), inputs=inputs)
     module = importlib.import_module(f"metarl.figures.{name}")
     picture = module.draw(inputs, confidence) if figure.intervals else module.draw(inputs)
     files = {suffix: style.render(picture, suffix) for suffix in ("svg", "png")}

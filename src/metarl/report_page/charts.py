@@ -58,9 +58,20 @@ FRAME = {
     "template": "plotly_white",
     "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1d2129"},
     "margin": {"l": 70, "r": 20, "t": 60, "b": 60},
-    "legend": {"title": {"text": ""}, "groupclick": "togglegroup", "font": {"size": 12}},
-    "height": 480,
+    "title": {"yref": "paper", "y": 1.0, "yanchor": "bottom", "pad": {"b": 10}},  # below the tools
+    # Below the axes, since beside them it leaves no room on a telephone.
+    "legend": {
+        "title": {"text": ""},
+        "groupclick": "togglegroup",
+        "font": {"size": 12},
+        "orientation": "h",
+        "yref": "container",
+        "y": 0.0,
+        "yanchor": "bottom",
+    },
+    "height": 520,
 }
+AUDIT_HEIGHT = 860  # bias above variance
 CONFIGURATION = {
     "responsive": True,
     "displaylogo": False,
@@ -85,7 +96,7 @@ def render(anchor: str, charts: Sequence[Figure], note: str) -> str:
             include_plotlyjs=False,
             full_html=False,
             div_id=f"{anchor}-{number}",
-            default_height=FRAME["height"],
+            default_height=chart.layout.height,
         )
         parts.append(enclose("div", drawn, class_="chart"))
     return "\n".join(parts)
@@ -109,7 +120,7 @@ def _environment_chart(environment: str, rows: pd.DataFrame, looks: dict) -> Fig
         chosen = rows[rows["algorithm"] == algorithm]
         if not chosen.empty:
             figure.add_traces(_curves(algorithm, chosen, look))
-    figure.update_layout(title=escape(environment), hovermode="closest")
+    figure.update_layout(title_text=escape(environment), hovermode="closest")
     figure.update_xaxes(title="environment steps", rangemode="tozero")
     figure.update_yaxes(title="return after adaptation")
     return figure
@@ -165,8 +176,8 @@ def exact_audits(audit: pd.DataFrame) -> list[Figure]:
 
 
 def _problem_chart(problem: str, rows: pd.DataFrame, looks: dict) -> Figure:
-    figure = make_subplots(1, len(LABELS), horizontal_spacing=0.11)
-    figure.update_layout(FRAME)
+    figure = make_subplots(len(LABELS), 1, shared_xaxes=True, vertical_spacing=0.06)
+    figure.update_layout(FRAME, height=AUDIT_HEIGHT)
     for place, column in enumerate(LABELS, start=1):
         for estimator, look in looks.items():
             chosen = rows[rows["estimator"] == estimator]
@@ -174,14 +185,27 @@ def _problem_chart(problem: str, rows: pd.DataFrame, looks: dict) -> Figure:
             drawn = chosen[chosen[column] > smallest]
             if not chosen.empty:
                 trace = _audit_line(drawn, column, estimator, look)
-                figure.add_trace(trace.update(showlegend=place == len(LABELS)), 1, place)
-        figure.update_yaxes(title=f"{LABELS[column]} ({UNITS[column]})", col=place)
+                figure.add_trace(trace.update(showlegend=place == len(LABELS)), place, 1)
+        heights = rows.loc[rows[column] > EXACTLY_ZERO, column]
+        figure.update_yaxes(
+            title=f"{LABELS[column]} ({UNITS[column]})",
+            dtick=1 if _powers_within(heights) > 1 else None,  # else digits between them too
+            row=place,
+        )
     sizes = np.sort(rows["sample_size"].unique())
     powers = [int(size) for size in sizes if np.log2(size) % 1 == 0] or sizes.tolist()
-    figure.update_xaxes(type="log", title="sample size N (trajectories)", tickvals=powers)
-    figure.update_yaxes(type="log", exponentformat="power", dtick=1)
-    figure.update_layout(title=escape(problem))
+    figure.update_xaxes(type="log", tickvals=powers)
+    figure.update_xaxes(title="sample size N (trajectories)", row=len(LABELS))
+    figure.update_yaxes(type="log", exponentformat="power")
+    figure.update_layout(title_text=escape(problem))
     return figure
+
+
+def _powers_within(heights: pd.Series) -> int:
+    """How many powers of ten lie in the range of positive numbers."""
+    if heights.empty:
+        return 0
+    return int(np.floor(np.log10(heights.max())) - np.ceil(np.log10(heights.min()))) + 1
 
 
 def _audit_line(rows: pd.DataFrame, column: str, estimator: str, look: style.Look) -> Scatter:

@@ -60,7 +60,19 @@ figcaption { margin-top: 8px; font-size: 0.92rem; color: var(--quiet); max-width
 figcaption strong { color: var(--ink); }
 .chart { min-height: 480px; margin: 16px 0 28px; }
 @media print { .chart, nav { break-inside: avoid; } details { display: block; } }
-@media (max-width: 640px) { dl { grid-template-columns: 1fr; } dd { margin-bottom: 6px; } }
+@media (max-width: 640px) {
+  header, main { padding: 0 16px; }
+  dl { grid-template-columns: 1fr; }
+  dd { margin-bottom: 6px; }
+  .verdicts thead { display: none; }
+  .verdicts tr { display: block; padding: 8px 0; border-bottom: 1px solid var(--line);
+    box-shadow: inset 4px 0 #a7adb8; }
+  .verdicts tr.yes { box-shadow: inset 4px 0 #00704f; }
+  .verdicts tr.no { box-shadow: inset 4px 0 #b3400e; }
+  .verdicts tbody th, .verdicts td { display: inline-block; width: auto; border: 0;
+    padding: 2px 0 2px 14px; box-shadow: none; }
+  .verdicts tbody th, .verdicts td:last-child { display: block; }
+}
 """
 
 
