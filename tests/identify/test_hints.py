@@ -206,6 +206,14 @@ for one in (np.eye(3), np.eye(3, dtype=np.int64), np.eye(3, dtype=bool)):
     RECOGNISED[f"softmax, one-hot of {one.dtype}"] = RECOGNISED["softmax"] | {
         f"step{s}/actions": one[RECOGNISED["softmax"][f"step{s}/actions"]] for s in (0, 1)
     }
+RECOGNISED["softmax, one-hot in one step alone"] = RECOGNISED["softmax, one-hot of float64"] | {
+    "step1/actions": RECOGNISED["softmax"]["step1/actions"]
+}
+RAGGED = planted(Code(policy="softmax"), lengths=True)
+RECOGNISED["softmax, one-hot and padded with zeros"] = RAGGED | {
+    f"step{s}/actions": np.eye(3)[RAGGED[f"step{s}/actions"]] * RAGGED[f"step{s}/mask"][..., None]
+    for s in (0, 1)
+}
 
 
 @pytest.mark.parametrize("kind", RECOGNISED)

@@ -141,17 +141,26 @@ def _require_known(arrays: Arrays, count: int) -> None:
 
 
 def _numbered_actions(arrays: Arrays, count: int) -> Arrays:
-    """Actions that are one-hot in every step, as the integers that they stand for."""
+    """One-hot actions as the integers that they stand for, if no step has any others."""
     keys = [f"step{s}/actions" for s in range(count)]
-    one_hot = all(
-        arrays[key].dtype.kind in "fiub"
-        and arrays[key].ndim == 4
-        and arrays[key].shape[-1] > 1
-        and np.isin(arrays[key], (0.0, 1.0)).all()
-        and (arrays[key].sum(axis=-1) == 1.0).all()
-        for key in keys
-    )
-    return arrays | {key: arrays[key].argmax(axis=-1) for key in keys} if one_hot else arrays
+    one_hot = [
+        f"step{s}/actions"
+        for s in range(count)
+        if _is_one_hot(arrays[f"step{s}/actions"], arrays.get(f"step{s}/mask"))
+    ]
+    if any(arrays[key].ndim != 3 for key in keys if key not in one_hot):
+        return arrays
+    return arrays | {key: arrays[key].argmax(axis=-1) for key in one_hot}
+
+
+def _is_one_hot(actions: np.ndarray, mask: np.ndarray | None) -> bool:
+    """Whether actions [K, N, T, A] are; where the mask is 0, they may be all 0."""
+    if actions.dtype.kind not in "fiub" or actions.ndim != 4 or actions.shape[-1] < 2:
+        return False
+    chosen = actions.sum(axis=-1)
+    if mask is not None and mask.shape == chosen.shape:
+        chosen = np.where(mask == 0, 1, chosen)
+    return bool(np.isin(actions, (0, 1)).all() and (chosen == 1).all())
 
 
 def _bundle_of_network(arrays: Arrays, count: int) -> Bundle:
