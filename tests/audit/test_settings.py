@@ -77,6 +77,7 @@ INVALID = [
     ),
     (ConvergenceSettings, "epsilons", (), "no epsilon given"),
     (ConvergenceSettings, "epsilons", (-1.0,), "epsilon is -1.0; give a positive number"),
+    (ConvergenceSettings, "epsilons", (1.0,), "epsilon is 1.0; give a number below 1"),
     (ExactSettings, "gradient", ("mine:f",), "both --estimators and --gradient given; give one"),
     (ExactSettings, "replicates", 5, "--replicates given without --gradient"),
     (ExactSettings, "seed", -1, "seed is -1; give an integer >= 0"),

@@ -233,14 +233,15 @@ def test_bad_input_to_the_real_command(folder):
     assert contents(folder) == before
 
 
-def test_a_run_that_cannot_go_on(folder):
+@pytest.mark.parametrize("eta", ["1e36", "3e38 --averaging trajectories", "1e300"])
+def test_a_run_that_cannot_go_on(folder, eta):
     """An inner step into infinity, after TensorFlow has computed: status 1, a line, no result."""
     before = contents(folder)
-    finished = real_command(f"{TRAIN} --inner-learning-rate 3e38 --averaging trajectories")
+    finished = real_command(f"{TRAIN} --inner-learning-rate {eta}")
     assert finished.returncode == 1
     assert finished.stdout == ""
     _, error = finished.stderr.splitlines(keepends=True)  # after that of the compilation
-    assert_one_line(error, "task 1, trajectory 0, step 0: the action is not finite")
+    assert_one_line(error, "is not finite")
     assert contents(folder) == before
 
 

@@ -224,6 +224,8 @@ class ConvergenceSettings(AuditSettings):
             require_list(name, values)
             for value in values:
                 require(0 < value < math.inf, name, value, "a positive number")
+        for epsilon in self.epsilons:  # where every run starts
+            require(epsilon < 1, "epsilon", epsilon, "a number below 1")
         require(self.seeds >= MINIMUM_SEEDS, "seeds", self.seeds, f"an integer >= {MINIMUM_SEEDS}")
         allowed = "an integer >= 1 and < 2^31"
         require(1 <= self.iterations < 2**31, "iterations", self.iterations, allowed)

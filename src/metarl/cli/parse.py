@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 
 import tyro
 
@@ -115,6 +116,8 @@ def run(arguments: list[str]) -> None:
     if arguments == ["--version"]:
         print(f"metarl {__version__}")
         return
+    # NumPy's own, of numbers that overflow: what is not finite ends a command with a line about it
+    warnings.simplefilter("ignore", RuntimeWarning)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Always as many TensorFlow threads as a run has shards, whatever --threads says: the same bits
     # on any machine.
