@@ -227,7 +227,8 @@ def test_paper_figures_are_what_the_repository_keeps_of_a_run(finished):
         for scale in ("smoke", "config")
     )
     del smoke["extends"]
-    with rewritten(finished / "config/config.yaml", yaml.safe_dump({**default, **smoke})):
+    text = yaml.safe_dump({**default, **smoke}, sort_keys=False)  # flags are in the file's order
+    with rewritten(finished / "config/config.yaml", text):
         result = snakemake(finished, target="paper_figures")
     assert result.returncode == 0, result.stdout
     assert sorted(path.name for path in kept.iterdir()) == COMMITTED
