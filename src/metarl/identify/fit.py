@@ -54,6 +54,9 @@ def is_one(scale: float, tolerance: float) -> bool:
 MOST_STEPS = 12
 """Of Gauss and Newton's method; from a start nearby five bring it to rounding."""
 
+PATIENCE = 3
+"""Steps that may pass without one that is nearer by a hundredth; then no later one will be."""
+
 
 def fit_numbers(
     bundle_at: Callable[[np.ndarray], Bundle],
@@ -73,7 +76,7 @@ def fit_numbers(
       any_scale: whether the gradient may be any multiple of the reference.
       deadline: of `time.monotonic`, after which x stays where it is.
     """
-    x, offset = np.asarray(start, float), 1e-6
+    x, offset, misfits = np.asarray(start, float), 1e-6, []
     for _ in range(MOST_STEPS):
         if time.monotonic() > deadline:
             break
@@ -84,6 +87,9 @@ def fit_numbers(
         goal = bundles[0].gradient
         scales = [best_scale(goal, row) if any_scale else 1.0 for row in references]
         rows = goal - np.array(scales)[:, None] * references
+        misfits.append(np.linalg.norm(rows[0]))
+        if min(misfits[-PATIENCE:]) > 0.99 * min(misfits[:-PATIENCE], default=math.inf):
+            break
         slopes = (rows[1:] - rows[0]).T / offset
         move = -np.linalg.lstsq(slopes, rows[0], rcond=None)[0]
         length = np.linalg.norm(move)
