@@ -233,15 +233,28 @@ def test_bad_input_to_the_real_command(folder):
     assert contents(folder) == before
 
 
-@pytest.mark.parametrize("eta", ["1e36", "3e38 --averaging trajectories", "1e300"])
-def test_a_run_that_cannot_go_on(folder, eta):
+@pytest.mark.parametrize(
+    ("eta", "message"),
+    [
+        (
+            "1e36",
+            "label on PointGoal: the meta-gradient is not finite at iteration 0; lower outer_",
+        ),
+        (
+            "3e38 --averaging trajectories",
+            "task 1, trajectory 0, step 0: the action is not finite",
+        ),
+        ("1e300", "task 0, trajectory 0, step 0: the action is not finite"),
+    ],
+)
+def test_a_run_that_cannot_go_on(folder, eta, message):
     """An inner step into infinity, after TensorFlow has computed: status 1, a line, no result."""
     before = contents(folder)
     finished = real_command(f"{TRAIN} --inner-learning-rate {eta}")
     assert finished.returncode == 1
     assert finished.stdout == ""
     _, error = finished.stderr.splitlines(keepends=True)  # after that of the compilation
-    assert_one_line(error, "is not finite")
+    assert_one_line(error, message)
     assert contents(folder) == before
 
 
