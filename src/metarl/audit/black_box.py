@@ -41,7 +41,7 @@ from metarl.audit.exact import (
     require_enumerable,
 )
 from metarl.audit.problems import PROBLEMS, FiniteProblem, problem
-from metarl.audit.settings import ExactSettings
+from metarl.audit.settings import LARGEST, ExactSettings
 from metarl.audit.text import text
 from metarl.errors import InputError, shortened
 from metarl.estimators import CATALOGUE
@@ -57,7 +57,6 @@ CALLED = (
     "it is called as gradient(parameters, inner, outer, inner_learning_rate), see metarl audit "
     "exact --help"
 )
-LARGEST = 1e100  # squares of far larger numbers overflow
 SAME = 1e-9  # relative difference of entries that are one on this problem
 
 

@@ -27,11 +27,11 @@ import pandas as pd
 from scipy.special import softmax
 
 from metarl.audit import sampled
-from metarl.audit.black_box import KEYS, LARGEST, Enumeration, Gradient, require_one_step
+from metarl.audit.black_box import KEYS, Enumeration, Gradient, require_one_step
 from metarl.audit.memory import require_replicates
 from metarl.audit.monte_carlo import MDP, random_mdp, sample
 from metarl.audit.problems import problem
-from metarl.audit.settings import MINIMUM_REPLICATES, ExactSettings
+from metarl.audit.settings import LARGEST, MINIMUM_REPLICATES, ExactSettings
 from metarl.audit.text import aligned, text
 from metarl.errors import InputError, shortened
 from metarl.progress import Progress

@@ -17,6 +17,7 @@ MINIMUM_SEEDS = 3
 BIASED = ("maml", "lvc")  # whose bias, which the paper's practical algorithms keep, is measured
 STATES, ACTIONS, HORIZON = 20, 5, 20  # of random MDPs: see metarl.audit.monte_carlo
 RESAMPLES = 1000  # of replicates, for intervals
+LARGEST = 1e100  # number of anyone's: squares of far larger ones overflow
 SIMULATED = 8  # replicates that metarl.audit.mujoco simulates at a time
 
 

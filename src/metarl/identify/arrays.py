@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from metarl.audit.settings import LARGEST
 from metarl.errors import InputError
 
 Arrays = Mapping[str, np.ndarray]
 
-
-LARGEST = 1e100
-"""Squares of far larger numbers overflow."""
 
 MOST_BYTES = 2**31
 """Of a bundle's arrays once they are unpacked: more than all data of a real training iteration."""

@@ -142,13 +142,9 @@ def _require_known(arrays: Arrays, count: int) -> None:
 
 def _numbered_actions(arrays: Arrays, count: int) -> Arrays:
     """One-hot actions as the integers that they stand for, if no step has any others."""
-    keys = [f"step{s}/actions" for s in range(count)]
-    one_hot = [
-        f"step{s}/actions"
-        for s in range(count)
-        if _is_one_hot(arrays[f"step{s}/actions"], arrays.get(f"step{s}/mask"))
-    ]
-    if any(arrays[key].ndim != 3 for key in keys if key not in one_hot):
+    actions = {f"step{s}/actions": f"step{s}/mask" for s in range(count)}
+    one_hot = [key for key, mask in actions.items() if _is_one_hot(arrays[key], arrays.get(mask))]
+    if any(arrays[key].ndim != 3 for key in actions if key not in one_hot):
         return arrays
     return arrays | {key: arrays[key].argmax(axis=-1) for key in one_hot}
 

@@ -120,10 +120,9 @@ def terms(bundle: Bundle, entry: Estimator) -> dict[str, np.ndarray]:
     moved = not np.array_equal(bundle.parameters, bundle.evaluation_parameters)
     if moved or any("mean" in step for step in bundle.steps):  # else the divergence is at its least
         coefficients["inner KL"] = "kl_coefficient"
+    without = reference_gradients(plain, [entry]) if coefficients else {}
     for name, key in coefficients.items():
-        with_one, without = (
-            reference_gradients(plain._replace(**{key: value}), [entry]) for value in (1.0, 0.0)
-        )
+        with_one = reference_gradients(plain._replace(**{key: 1.0}), [entry])
         if with_one and without:  # else it overflows
             vectors[name] = with_one[entry.name] - without[entry.name]
     return {name: vectors[name] for name in LEGEND if name in vectors}
