@@ -452,7 +452,7 @@ def changed(*changes: tuple[tuple, object]) -> dict:
             "audit.exact.problems.bandit: sample_sizes is [4, 1000000]; give those of at most ",
         ),
         (
-            [(("convergence", "problems", "chain"), [4, 64])],
+            [(("convergence", "problems", "chain"), {"sample_sizes": [4, 64], "seeds": 3})],
             "convergence.problems.chain: sample_sizes is [4, 64]; give those of at most 20000 dist",
         ),
         ([(("evaluation", "tasks"), 10**9)], "evaluation: tasks, trajectories, horizon, "),
@@ -473,7 +473,14 @@ def changed(*changes: tuple[tuple, object]) -> dict:
             [(("audit", "mujoco", "rates", "outer_sample_size"), 10**9)],
             "audit.mujoco.rates: replicates, outer_sample_size, tasks, sample_sizes are 4, 1000000",
         ),
-        ([(("convergence", "seeds"), 10**9)], "convergence: seeds, step_sizes, sample_sizes are"),
+        (
+            [(("convergence", "problems", "bandit", "seeds"), 10**9)],
+            "convergence: seeds, step_sizes, sample_sizes are",
+        ),
+        (
+            [(("convergence", "problems", "bandit"), [2, 4])],
+            "convergence.problems.bandit: got [2, 4]",
+        ),
         ([(("results",), "mine.yaml")], "results: got 'mine.yaml', where nothing can be written; "),
         ([(("results",), "/proc/x")], "results: got '/proc/x', where nothing can be written; "),
         ([(("results",), "/dev/null")], "results: got '/dev/null', where nothing can be written; "),

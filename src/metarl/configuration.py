@@ -479,11 +479,11 @@ def _check_commands(config: Mapping) -> None:
         with _at(f"published.{name}.evaluation"):
             require_training(_evaluated(run, evaluations[name]))
     shared = {k: v for k, v in experiment.items() if k != "problems"}
-    for name, sizes in experiment["problems"].items():
+    for name, own in experiment["problems"].items():
         with _at(f"convergence.problems.{name}"):
-            _require_enumerable(name, sizes, MOST_ALONG)
+            _require_enumerable(name, own["sample_sizes"], MOST_ALONG)
         with _at("convergence"):
-            require_convergence(ConvergenceSettings(problem=name, sample_sizes=sizes, **shared))
+            require_convergence(ConvergenceSettings(problem=name, **shared | own))
 
 
 def _require_enumerable(problem: str, sample_sizes: Sequence[int], most: int) -> None:

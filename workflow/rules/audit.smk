@@ -134,10 +134,12 @@ rule converge:
     benchmark:
         f"{BENCHMARKS}/convergence/{{problem}}.tsv"
     params:
-        settings=flags(CONVERGENCE | {"seed": BASE_SEED}, omit=["problems"]),
-        sample_sizes=lambda wildcards: CONVERGENCE["problems"][wildcards.problem],
+        settings=lambda wildcards: flags(
+            CONVERGENCE | CONVERGENCE["problems"][wildcards.problem] | {"seed": BASE_SEED},
+            omit=["problems"],
+        ),
     message:
         "convergence of SGD on {wildcards.problem}"
     shell:
-        "metarl convergence --problem {wildcards.problem} --sample-sizes {params.sample_sizes}"
-        " {params.settings} --output {output} > {log} 2>&1"
+        "metarl convergence --problem {wildcards.problem} {params.settings}"
+        " --output {output} > {log} 2>&1"
