@@ -37,21 +37,27 @@ def load(kind: str, name: str, form: str) -> object:
 
 def said(error: BaseException, function: Callable) -> str:
     """An error of anyone's function as part of a line: what it says, and where in their file."""
-    return f"{shortened(f'{type(error).__name__}: {error}')}, {place(error, function)}"
+    written = definition(function)
+    place = written and (line(error, Path(written).parent) or written)
+    return f"{shortened(f'{type(error).__name__}: {error}')}, {place or 'no line known'}"
 
 
-def place(error: BaseException, function: Callable) -> str:
-    """file:line of the deepest line of their folder that led to the error, else of the function."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    if code is None:
-        return "no line known"
-    folder = Path(code.co_filename).parent
+def line(error: BaseException, folder: Path) -> str | None:
+    """file:line of the deepest line below their folder that led to the error; None without one."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{shown(error.filename)}:{error.lineno}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        ours = path.is_relative_to(OURS) or not path.is_relative_to(folder)
-        if not ours and "site-packages" not in path.relative_to(folder).parts:
+        theirs = path.is_relative_to(folder) and not path.is_relative_to(OURS)
+        if theirs and "site-packages" not in path.relative_to(folder).parts:
             return f"{shown(path)}:{frame.lineno}"
-    return f"{shown(code.co_filename)}:{code.co_firstlineno}"
+    return None
+
+
+def definition(function: object) -> str | None:
+    """file:line of a function; None where it is not written in Python."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{shown(code.co_filename)}:{code.co_firstlineno}" if code else None
 
 
 def shown(path: Path | str) -> str:

@@ -20,13 +20,11 @@ those of `metarl.audit.exact`.
 
 import contextlib
 import importlib
-import inspect
 import os
 import pickle
 import random
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -45,7 +43,7 @@ from metarl.audit.settings import LARGEST, ExactSettings
 from metarl.audit.text import text
 from metarl.errors import InputError, shortened
 from metarl.estimators import CATALOGUE
-from metarl.plug_ins import shown
+from metarl.plug_ins import definition, line
 from metarl.progress import Progress
 from metarl.randomness import generator
 from metarl.storage import require_writable, write_parquet
@@ -114,7 +112,7 @@ class Gradient:
 
     def wrong(self, returned: str, size: tuple[int]) -> InputError:
         """What to say of a result that is no gradient."""
-        place = shown(self.definition() or "it")
+        place = definition(self.function) or "it"
         return InputError(
             f"{self.name}: {place} returns {shortened(returned)}; give a NumPy array of {size[0]} "
             "finite floating-point numbers"
@@ -128,26 +126,10 @@ class Gradient:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            place = self.line(error)
-            at = f" at {shown(place)}" if place else ""
+            place = line(error, self.folder) or definition(getattr(self, "function", None))
+            at = f" at {place}" if place else ""
             said = f"{type(error).__name__}: {error}".rstrip(": ")
             raise InputError(f"{self.name} {what}{at} ({shortened(said)}); {advice}") from error
-
-    def line(self, error: BaseException) -> str | None:
-        """file:line of the deepest line of theirs that led to the error; None without one."""
-        if isinstance(error, SyntaxError) and error.filename:
-            return f"{error.filename}:{error.lineno}"
-        for frame in reversed(traceback.extract_tb(error.__traceback__)):
-            path = Path(frame.filename)
-            inside = path.is_relative_to(self.folder) and path != Path(__file__)
-            if inside and "site-packages" not in path.relative_to(self.folder).parts:
-                return f"{path}:{frame.lineno}"
-        return self.definition()
-
-    def definition(self) -> str | None:
-        """file:line of the function; None where it is not written in Python or not yet there."""
-        code = getattr(inspect.unwrap(getattr(self, "function", None)), "__code__", None)
-        return f"{code.co_filename}:{code.co_firstlineno}" if code else None
 
 
 class Enumeration:

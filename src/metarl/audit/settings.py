@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metarl.errors import InputError
-from metarl.results.columns import CONFIDENCE
+from metarl.results.columns import CONFIDENCE, MINIMUM_SEEDS
 from metarl.settings import require, require_list, require_seed
 
 POINTS = ("initial", "trained")
 MINIMUM_REPLICATES = 3
-MINIMUM_SEEDS = 3
 BIASED = ("maml", "lvc")  # whose bias, which the paper's practical algorithms keep, is measured
 STATES, ACTIONS, HORIZON = 20, 5, 20  # of random MDPs: see metarl.audit.monte_carlo
 RESAMPLES = 1000  # of replicates, for intervals

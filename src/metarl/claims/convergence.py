@@ -17,8 +17,8 @@ from metarl.claims.model import (
     judge_interval,
     with_interval,
 )
+from metarl.results.columns import MINIMUM_SEEDS
 from metarl.results.iterations import resampled_iterations_to
-from metarl.results.statistics import MINIMUM_SEEDS
 
 LSF = "lsf"
 

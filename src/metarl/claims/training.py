@@ -26,7 +26,7 @@ from metarl.claims.model import (
     with_interval,
 )
 from metarl.randomness import generator
-from metarl.results import statistics, tables
+from metarl.results import columns, statistics, tables
 from metarl.results.tables import count_divergence_as_worst, final_returns, mean_of_runs
 
 BIASED = ("lsf", *PRACTICAL)
@@ -253,8 +253,8 @@ def probabilities_of_improvement(evidence: Evidence) -> list[Measurement]:
         practical = runs[runs["estimator"].isin(BIASED)]
         groups = [rows["mean_return"].to_numpy() for _, rows in practical.groupby("algorithm")]
         fewest = min(map(len, (references, *groups))) if groups else 0
-        if fewest < statistics.MINIMUM_SEEDS:
-            note = f"{fewest} seed(s): an interval needs {statistics.MINIMUM_SEEDS}"
+        if fewest < columns.MINIMUM_SEEDS:
+            note = f"{fewest} seed(s): an interval needs {columns.MINIMUM_SEEDS}"
             measurements.append(replace(measurement, note=note))
             continue
         random = generator(0, "bootstrap")
@@ -350,7 +350,7 @@ def paired_difference(
         measurement, value=float(differences.mean()), low=float(low), high=float(high), note=note
     )
     if not math.isfinite(measurement.low):
-        few = f"{len(differences)} seed(s): an interval needs {statistics.MINIMUM_SEEDS}"
+        few = f"{len(differences)} seed(s): an interval needs {columns.MINIMUM_SEEDS}"
         return replace(measurement, note="; ".join(filter(None, [few, note])))
     outcome = judge_interval(measurement.low, measurement.high, 0.0)
     if outcome == UNDECIDED:

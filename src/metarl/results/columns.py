@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 CONFIDENCE = 0.95  # of intervals, where none is given; the workflow gives that of its criteria
+MINIMUM_SEEDS = 3  # of an interval over seeds
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import stats
 
 from metarl.randomness import generator
+from metarl.results.columns import MINIMUM_SEEDS
 
-MINIMUM_SEEDS = 3
 RESAMPLES = 2000  # of seeds
 BATCHES = 20  # of resamples: bounds memory
 
