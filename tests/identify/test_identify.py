@@ -23,6 +23,7 @@ from metarl.identify.bundle import read_bundle
 from metarl.identify.compare import FLOAT32_TOLERANCE, compare
 from metarl.identify.exact_numbers import exact_numbers
 from metarl.identify.references import reference_gradients
+from metarl.identify.text import PRODUCTS, describe
 from metarl.objectives import kl_gradient
 from metarl.outer_values import Sampled
 from metarl.policies import GaussianMLPPolicy, log_prob
@@ -182,7 +183,9 @@ def only(monkeypatch, *names: str) -> None:
 def test_steps_masks_and_evaluation_parameters(name, inner_steps, save, monkeypatch):
     only(monkeypatch, "maml", "lvc", "dice", "tmaml", "lsf", "emaml", "unbiased")
     path = save(made(name, inner_steps, moved=True))
-    assert identified(path, 1e-9)["matches"] == [name]
+    result = identified(path, 1e-9)
+    assert result["matches"] == [name]
+    assert (PRODUCTS in describe(result)) == (name in ("dice", "tmaml", "lsf"))  # sums of terms
 
 
 def test_clip_and_kl_of_promp(save, monkeypatch):

@@ -17,6 +17,11 @@ LETTERS = (
     "d_it = g_it . v, v = grad V_hat(theta'); c = eta / number of samples averaged",
 )
 
+PRODUCTS = (
+    "what remains are products of the terms: entries weigh scores at every inner step, these terms "
+    "are of first order"
+)
+
 
 def as_json(results: Sequence[Mapping]) -> str:
     """Results as a JSON list; an infinite number, which JSON cannot say, is null."""
@@ -52,6 +57,8 @@ def describe(result: Mapping) -> str:
         lines.append("  ... (--json has all)")
     lines.append(f"  = {_sum(result)}  (residual {result['terms_residual']:.1e})")
     lines += [f"    {sentence}" for sentence in result["collinear"]]
+    if matches and result["terms_residual"] > result["tolerance"]:
+        lines.append(f"    {PRODUCTS}")
     lines += [f"  {_hint(hint, result)}" for hint in result["hints"]]
     if result["left_out"]:
         lines.append(f"  not tried for lack of time: {', '.join(result['left_out'])}")
