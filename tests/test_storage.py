@@ -136,6 +136,11 @@ def test_outputs_are_neither_each_other_nor_inputs(tmp_path, monkeypatch):
     storage.require_writable("x", "y", inputs=["p"])
     with pytest.raises(InputError, match="another output has this path"):
         storage.require_writable("x", "./x")
+    with pytest.raises(InputError, match="another output has the path of its folder"):
+        storage.require_writable("x", "x/y")
+    with pytest.raises(InputError, match="another output is to be in a folder of this path"):
+        storage.require_writable("x/y/z", "x")
+    storage.require_writable("x/y", "x/z", inputs=["x/p"])
     for path in ("p", "./p", "link", tmp_path / "p"):
         with pytest.raises(InputError, match="an input too"):
             storage.require_writable("x", path, inputs=["p"])

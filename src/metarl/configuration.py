@@ -204,6 +204,55 @@ def published_evaluations(config: Mapping) -> dict[str, dict]:
     }
 
 
+def claim_tables(config: Mapping) -> dict[str, list[Path]]:
+    """The tables that claims rest on, by kind, as workflow/rules/common.smk names them.
+
+    Args:
+      config: as `read_configuration` returns it.
+    """
+    results, runs = Path(config["results"]), training_runs(config)
+    problems, mujoco = config["audit"]["exact"]["problems"], config["audit"]["mujoco"]
+    # problems of like sample sizes share a file, named after the first of them
+    first = {str(settings): name for name, settings in reversed(problems.items())}
+    judged = {first[str(settings)]: None for settings in problems.values() if settings["judged"]}
+    simulated = [
+        environment
+        for (environment, algorithm), run in runs.items()
+        if algorithm == mujoco["algorithm"] and run.inner_steps == 1
+    ]
+
+    def of_seeds(environment: str, folder: str) -> list[Path]:
+        of_run = results / "train" / environment / folder
+        return [of_run / f"seed_{seed}.parquet" for seed in seeds(config, environment)]
+
+    return {
+        "exact": [results / f"audit/exact_{name}.parquet" for name in judged],
+        "limit": [results / "audit/limit.parquet"],
+        "sampled": [
+            results / "audit/monte_carlo.parquet",
+            *(
+                results / f"audit/mujoco_{environment}_{point}_{part}.parquet"
+                for environment in simulated
+                for point in mujoco["points"]
+                for part in MUJOCO_PARTS
+            ),
+        ],
+        "convergence": [
+            results / f"convergence/{name}.parquet" for name in config["convergence"]["problems"]
+        ],
+        "training": [path for run in runs for path in of_seeds(*run)],
+        "study": [
+            path for e, a, size in study_runs(config) for path in of_seeds(e, f"{a}/N{size}")
+        ],
+        "evaluation": [results / f"evaluate/{e}/{a}.parquet" for e, a in runs],
+        "published": [
+            path
+            for environment in config["published"]
+            if (path := Path(f"archive/{environment}_returns.parquet")).exists()
+        ],
+    }
+
+
 def flags(settings: Mapping[str, object], omit: Collection[str] = ()) -> str:
     """{"inner_steps": 1, "hidden_sizes": [64, 64]} is --inner-steps 1 --hidden-sizes 64 64."""
     words = []

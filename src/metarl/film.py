@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from metarl import environments
 from metarl.environments.recording import Recorder
+from metarl.memory import require_training
 from metarl.settings import TrainingSettings, require, require_seed
 from metarl.storage import require_writable, write_bytes
 
@@ -43,7 +44,8 @@ def film(policy: Path, output: Path, tasks: int = 2, seed: int = 0) -> None:
     require(tasks >= 1, "tasks", tasks, "an integer >= 1")
     require_seed(seed)
     parameters, training = load_policy(policy)
-    settings = dataclasses.replace(training, tasks=tasks, seed=seed, inner_steps=1)
+    settings = dataclasses.replace(training, tasks=tasks, seed=seed, inner_steps=1, iterations=1)
+    require_training(settings)
     states, drawn = states_around(parameters, settings)
     # in a process without TensorFlow: see metarl.environments.frames
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

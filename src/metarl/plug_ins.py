@@ -37,8 +37,8 @@ def load(kind: str, name: str, form: str) -> object:
 
 def said(error: BaseException, function: Callable) -> str:
     """An error of anyone's function as part of a line: what it says, and where in their file."""
-    written = definition(function)
-    place = written and (line(error, Path(written).parent) or written)
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    place = code and (line(error, Path(code.co_filename).parent) or definition(function))
     return f"{shortened(f'{type(error).__name__}: {error}')}, {place or 'no line known'}"
 
 

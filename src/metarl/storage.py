@@ -15,6 +15,8 @@ import pandas as pd
 
 from metarl.errors import InputError, RunError
 
+OUTPUT = "another output has this path too"
+
 
 def require_writable(*paths: str | os.PathLike, inputs: Sequence[str | os.PathLike] = ()) -> None:
     """Checks, before long work, that its results will have a place; makes nothing.
@@ -24,18 +26,26 @@ def require_writable(*paths: str | os.PathLike, inputs: Sequence[str | os.PathLi
       inputs: the files that are read, which none of them may replace.
 
     Raises:
-      InputError: two paths are one file or one of the inputs, a path is a folder or no regular
-        file, or nothing can be made below its nearest folder that exists.
+      InputError: two paths are one file or one of the inputs, one is in the other, a path is a
+        folder or no regular file, or nothing can be made below its nearest folder that exists.
     """
     taken = {os.path.realpath(path): "an input too" for path in inputs}
+    folders: set[str] = set()
     for path in map(Path, paths):
         try:
-            reason = taken.get(os.path.realpath(path)) or _obstacle(path)
+            real = os.path.realpath(path)
+            parents = {str(parent) for parent in Path(real).parents}
+            reason = taken.get(real) or _obstacle(path)
+            if real in folders:
+                reason = "another output is to be in a folder of this path"
+            if any(taken.get(parent) == OUTPUT for parent in parents):
+                reason = "another output has the path of its folder"
         except OSError as error:  # a name that is too long, say
             reason = error.strerror
         if reason:
             raise _cannot_write(path, reason)
-        taken[os.path.realpath(path)] = "another output has this path too"
+        taken[real] = OUTPUT
+        folders |= parents
 
 
 def _obstacle(path: Path) -> str | None:

@@ -335,8 +335,22 @@ def test_the_nearest_entry_is_told_by_samples_not_by_means():
     assert found == "narrow (1.0e-01)"
 
 
+def test_the_nearest_entry_is_told_with_its_scale():
+    probabilities = np.array([0.5, 0.5])
+    catalogue = {"maml": np.array([[2.0, 0.0], [0.0, 1.0]]), "other": np.ones((2, 2))}
+
+    def told(estimates: np.ndarray) -> str:
+        return black_box.nearest(estimates, probabilities, catalogue)
+
+    assert told(3.0 * catalogue["maml"]).startswith("3 times maml (")
+    assert told(-catalogue["maml"]).startswith("-1 times maml (")
+    assert told(np.array([[1.0, -1.0], [-1.0, 1.0]])) == "none (7.4e-01)"
+    assert told(np.zeros((2, 2))) == "none: it is 0"
+
+
 def test_cost_and_progress_are_told(theirs, tmp_path, capsys):
     black_box.audit(settings("bandit", ["theirs:sound"], [2, 3]), tmp_path / "out.parquet")
-    first, *others = capsys.readouterr().err.splitlines()
+    first, *others, last = capsys.readouterr().err.splitlines()
+    assert last == "compiling the catalogue on bandit, to tell the nearest entry ..."
     assert re.fullmatch(r"theirs:sound on bandit: 48 calls, \S+ ms each, about 0 s", first)
     assert [line.split(":")[2].strip() for line in others] == ["N = 2", "N = 3"]

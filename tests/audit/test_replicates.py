@@ -90,6 +90,25 @@ def test_statistics_against_enumeration():
     assert abs(row["gradient_norm"] / truth["gradient_norm"] - 1.0) < 0.05
 
 
+def test_noise_of_their_own_is_no_inner_variance():
+    """A function that adds noise of size 1 to maml: the inner variance's interval has that of maml.
+
+    The noise makes the inner variance 30 times larger where both halves share it.
+    """
+    draw, theirs = np.random.default_rng(3), Gradient(f"{TWINS}:maml")
+
+    def noisy(*arguments) -> np.ndarray:
+        gradient = theirs(*arguments)
+        return gradient + draw.normal(size=gradient.shape)
+
+    source = replicates.FiniteReplicates("bandit")
+    noisy.name = "noisy"
+    (row,) = replicates.audited(source, noisy, [2], 400, 1, 0.95)
+    (plain,) = replicates.audited(source, theirs, [2], 400, 1, 0.95)
+    assert row["variance_low"] < plain["variance"] < row["variance_high"]
+    assert row["variance_high"] < 0.5 * row["outer_variance"]
+
+
 def test_a_process(tmp_path, capsys):
     """The files of two runs are the same."""
     for file in ("a.parquet", "b.parquet"):

@@ -439,6 +439,11 @@ def test_an_unbiased_run_that_never_gets_there_is_a_lower_bound(judge):
     assert claim["verdict"] == "reproduced"
 
 
+def test_tables_without_rows_are_refused(judge):
+    with pytest.raises(InputError, match="no exact audit rows in 1 files"):
+        judge(exact=exact_frame().iloc[:0])
+
+
 def test_check_compares_with_what_was_written(judge, files, tmp_path):
     folder = tmp_path / "claims"
     judge(exact=exact_frame())

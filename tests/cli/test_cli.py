@@ -54,7 +54,7 @@ BAD_INPUT = {
     "audit exact --problem bandit": "missing --output, --sample-sizes; see metarl audit exact",
     "figure --inputs a --output b": "missing NAME; see metarl figure --help",
     "evaluate --output b": "missing --policy; see metarl evaluate --help",
-    "claims": "missing --criteria, --output; see",
+    "claims": "missing --output; see",
     "audit mujoco": "missing --output, --checkpoints, --estimators, --sample-sizes, --policy; see",
     "convergence": "missing --output, --estimators, --sample-sizes, --problem, --step-sizes; see",
     f"{TRAIN} --bogus 3": "Unrecognized options: --bogus, 3; see metarl train --help",
@@ -355,7 +355,7 @@ def test_estimators_prints_the_catalogue(metarl, capsys):
     output, errors = capsys.readouterr()
     assert errors == ""
     for name, entry in CATALOGUE.items():
-        (line,) = [line for line in output.splitlines() if line.split()[0] == name]
+        (line,) = [line for line in output.splitlines() if line.split()[:1] == [name]]
         assert entry.formula in line
         assert entry.source in line
 

@@ -441,6 +441,9 @@ def test_reset_refuses_bad_masks(options, message):
 
 
 def test_refused_seeds_and_modes():
+    for seed in (1.5, [1, -4], ["a", 1], [1.0, 2]):
+        with pytest.raises(InputError, match=r"seed is .*; give"):
+            make("PointGoal", 1, 2, 3).reset(seed=seed)
     with pytest.raises(InputError, match="3 seeds given; give one of each of 2"):
         make("PointGoal", 1, 2, 3).reset(seed=[1, 2, 3])
     with pytest.raises(InputError, match="autoreset_mode is 'same_step'; give 'disabled' or"):

@@ -142,6 +142,15 @@ def test_faults_are_one_line_with_the_line_of_their_file(theirs, name, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_fault_of_a_file_in_the_working_folder(theirs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.py").write_text(
+        "def g(policy, theta, batches, settings):\n    return 1 / 0\n"
+    )
+    with pytest.raises(InputError, match=r"ZeroDivisionError: division by zero, here\.py:2\)"):
+        estimator("here:g").gradient(POLICY, None, [random_batch(0), random_batch(1)], SETTINGS)
+
+
 @pytest.mark.parametrize("name", ["maml", "in_numpy"])
 def test_the_exact_audit_takes_whole_gradients(theirs, name):
     """Bias and variance are those of the entry, the outer batch being all trajectories."""

@@ -302,6 +302,24 @@ def test_bundles_of_scores(name, weights, identified):
     assert "lsf2" not in more["differences"]  # it needs the outer scores elsewhere
 
 
+@pytest.mark.parametrize(
+    ("factor", "changes"),
+    [(ROWS, ["sum_over_trajectories"]), (-TASKS, ["sign", "sum_over_tasks"])],
+)
+def test_sums_in_bundles_of_scores(factor, changes, identified):
+    """Their outer batch is not dumped: its size is the inner one's, and a factor of 1 is no sum."""
+    arrays = scores_bundle(LVC)
+    hints = identified(arrays | {"gradient": factor * arrays["gradient"]}, "lvc")["hints"]
+    assert [hint["change"] for hint in hints] == changes
+
+
+def test_padding_that_a_published_deviation_counts_too(identified):
+    """With its losses the gradient is a sum of the terms; it is maml's, of padded means."""
+    arrays = planted(lengths=True, inner_weights=padded, outer_weights=padded)
+    result = identified(arrays, "promp_dice_as_coded", "maml")
+    assert [(hint["change"], hint["entry"]) for hint in result["hints"]] == [("padding", "maml")]
+
+
 @pytest.mark.parametrize("factor", [10.0, 1.7])
 def test_scores_with_another_inner_learning_rate(factor, identified):
     """c is off, v and the inner Jacobian's term were dumped as they are."""

@@ -6,6 +6,7 @@ of the `metarl` command and writes what it is asked for. The last one runs the s
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metarl.configuration import read_configuration
+from metarl.configuration import claim_tables, read_configuration
 from metarl.figures import FIGURES as DRAWINGS
 from snakemake_logger_plugin_metarl.forecast import work
 
@@ -255,7 +256,25 @@ def test_audits_are_judged_without_training(fresh):
     assert (plan["initial_policy"], plan["audit_mujoco"], plan["judge_audits"]) == (3, 6, 1)
 
 
-@pytest.mark.parametrize(("scale", "runs"), [("config", (6, 4)), ("smoke", (3, 3))])
+def test_claims_take_the_tables_of_the_workflow(fresh, monkeypatch):
+    """`metarl claims` with a configuration, and the rule that calls it."""
+    monkeypatch.chdir(fresh)
+    result = snakemake(fresh, "--dry-run", "--printshellcmds", *SMOKE)
+    (command,) = re.findall(r"metarl claims --criteria .*", result.stdout)
+    words = shlex.split(command.partition(">")[0])
+    given: dict[str, list[Path]] = {}
+    for word in words[2:]:
+        if word.startswith("--"):
+            given[word[2:]] = []
+        else:
+            list(given.values())[-1].append(Path(word))
+    tables = claim_tables(read_configuration(Path("config/smoke.yaml")))
+    assert {kind: sorted(paths) for kind, paths in tables.items()} == {
+        kind: sorted(given[kind]) for kind in tables
+    }
+
+
+@pytest.mark.parametrize(("scale", "runs"), [("config", (12, 4)), ("smoke", (3, 3))])
 def test_runs_with_published_settings_are_made_on_request_alone(fresh, scale, runs):
     """`all`'s own jobs are counted above; none is theirs, though an edit may have outdated them."""
     plan = planned(fresh, "--configfile", f"config/{scale}.yaml", target="published")

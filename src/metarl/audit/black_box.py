@@ -20,6 +20,7 @@ those of `metarl.audit.exact`.
 
 import contextlib
 import importlib
+import math
 import os
 import pickle
 import random
@@ -44,7 +45,7 @@ from metarl.audit.text import text
 from metarl.errors import InputError, shortened
 from metarl.estimators import CATALOGUE
 from metarl.plug_ins import definition, line
-from metarl.progress import Progress
+from metarl.progress import Progress, announce
 from metarl.randomness import generator
 from metarl.storage import require_writable, write_parquet
 
@@ -56,6 +57,7 @@ CALLED = (
     "exact --help"
 )
 SAME = 1e-9  # relative difference of entries that are one on this problem
+FAR = 0.5  # relative difference above which no entry is near
 
 
 class Gradient:
@@ -245,10 +247,10 @@ def random_states() -> dict[str, bytes]:
 def nearest(
     estimates: np.ndarray, probabilities: np.ndarray, catalogue: Mapping[str, np.ndarray]
 ) -> str:
-    """The catalogue's entries with the least relative difference, and that difference.
+    """The catalogue's entries with the least relative difference, their scale, and that difference.
 
-    It is (E ||g_hat - entry||^2 / E ||entry||^2)^(1/2) over samples, not a distance of means, in
-    which all unbiased entries are one.
+    It is (E ||g_hat - s entry||^2 / E ||g_hat||^2)^(1/2) over samples at the best scale s, not a
+    distance of means, in which all unbiased entries are one. "none" where it is above `FAR`.
 
     Args:
       estimates: g_hat [C, P] of every sample.
@@ -256,13 +258,22 @@ def nearest(
       catalogue: g_hat [C, P] of every entry.
     """
 
-    def size(x: np.ndarray) -> float:
-        return np.sqrt(probabilities @ np.square(x).sum(axis=1))
+    def product(x: np.ndarray, y: np.ndarray) -> float:
+        return float(probabilities @ (x * y).sum(axis=1))
 
-    distances = {name: size(estimates - its) / size(its) for name, its in catalogue.items()}
+    squared = product(estimates, estimates)
+    if squared == 0.0:
+        return "none: it is 0"
+    scales = {name: product(estimates, its) / product(its, its) for name, its in catalogue.items()}
+    remains = {name: estimates - scales[name] * its for name, its in catalogue.items()}
+    distances = {name: math.sqrt(product(x, x) / squared) for name, x in remains.items()}
     least = min(distances.values())
+    if least > FAR:
+        return f"none ({least:.1e})"
     names = [name for name, distance in distances.items() if distance <= least + SAME]
-    return f"{', '.join(names)} ({least:.1e})"
+    scale = scales[names[0]]
+    times = "" if abs(scale - 1.0) < SAME + least else f"{scale:.3g} times "
+    return f"{times}{', '.join(names)} ({least:.1e})"
 
 
 def audit(settings: ExactSettings, output: Path) -> None:
@@ -293,6 +304,7 @@ def audit(settings: ExactSettings, output: Path) -> None:
         gradient.name: called(enumeration, gradient, counts, its)
         for gradient, its in zip(theirs, repeats, strict=True)
     }
+    announce(f"compiling the catalogue on {finite.name}, to tell the nearest entry ...")
     exact = ExactAudit(finite, list(CATALOGUE.values()))
     rows, entries = [], []
     for size in counts:

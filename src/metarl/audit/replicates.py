@@ -62,7 +62,7 @@ class FiniteReplicates:
         self.enumeration = Enumeration(self.finite)
         self.parameters = self.finite.parameters
         self.inner_learning_rate = self.finite.inner_learning_rate
-        self.calls = len(self.finite.rewards)
+        self.calls = 2 * len(self.finite.rewards)
 
     def inner(self, sample_size: int, draw: np.random.Generator) -> dict[str, np.ndarray]:
         """N trajectories of p_theta."""
@@ -89,11 +89,17 @@ class FiniteReplicates:
         adapted: np.ndarray,
         draw: np.random.Generator,
     ) -> tuple[np.ndarray, float]:
-        """E[g_hat | X] twice, [2, P], and Var[g_hat | X]."""
+        """E[g_hat | X] twice, [2, P], and Var[g_hat | X].
+
+        From two calls each: their function may have noise of its own, which no half shares.
+        """
         weights = self.enumeration.probabilities(adapted)
-        called = np.array([gradient(self._batch([m])) for m in range(len(weights))])
-        mean = weights @ called
-        return np.stack([mean, mean]), weights @ np.square(called - mean).sum(axis=1)
+        called = np.array(
+            [[gradient(self._batch([m])) for m in range(len(weights))] for _ in range(2)]
+        )
+        means = np.einsum("m,hmp->hp", weights, called)
+        squares = np.square(called - means.mean(axis=0)).sum(axis=-1)
+        return means, float(np.mean(squares @ weights))
 
 
 class ProcessReplicates:

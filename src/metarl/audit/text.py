@@ -1,5 +1,7 @@
 """An audit of a finite problem as text: a line a sample size, and the slopes in N."""
 
+import math
+
 import pandas as pd
 
 from metarl.results.rates import fit
@@ -66,6 +68,8 @@ def written_out(row: pd.Series, name: str) -> str:
     value = row[name]
     if not isinstance(value, float):
         return str(value)
+    if math.isnan(value):
+        return "-"
     if f"{name}_low" in row:
         return f"{value:.3g} [{row[f'{name}_low']:.2g}, {row[f'{name}_high']:.2g}]"
     return f"{value:.4g}"
@@ -79,4 +83,9 @@ def slopes(rows: pd.DataFrame) -> str:
     unbiased = (rows["relative_bias"] < NO_BIAS).all()
     order = "none: unbiased" if unbiased else f"N^{bias.slope:+.2f}"
     where = f"over N = {variance.first} to {variance.last}"
-    return f"slopes {where}: bias {order}, variance N^{variance.slope:+.2f}"
+    if not unbiased and math.isnan(bias.slope):
+        order = "not positive everywhere"
+    spread = f"N^{variance.slope:+.2f}"
+    if math.isnan(variance.slope):
+        spread = "not positive everywhere"
+    return f"slopes {where}: bias {order}, variance {spread}"

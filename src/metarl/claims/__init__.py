@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from metarl.claims import convergence, exact, page, published, sampled, training
 from metarl.claims.criteria import read_criteria
 from metarl.claims.model import Claim, Evidence
 from metarl.errors import RunError
 from metarl.results import columns, tables
+from metarl.results.columns import Table
 from metarl.storage import write_text
 
 CLAIMS: tuple[Callable[[Evidence], Claim], ...] = (  # in the order of the page
@@ -64,20 +67,25 @@ def judge_claims(criteria: Mapping[str, float], files: Files) -> tuple[list[Clai
 
     Raises:
       InputError: a criterion is missing, unknown or not a number, a file is missing, unreadable or
-        does not fit its table, or a sampled audit's intervals have another confidence.
+        does not fit its table, the files of a kind have no row, or a sampled audit's intervals have
+        another confidence.
     """
     declared = read_criteria(criteria)
     tables.require_confidence(files.sampled, declared.confidence)
+
+    def rows(table: Table, paths: Sequence[Path]) -> pd.DataFrame:
+        return (tables.read_some if paths else tables.read)(table, paths)
+
     evidence = Evidence(
         criteria=declared,
-        exact=tables.read(columns.EXACT, files.exact),
-        limit=tables.read(columns.LIMIT, files.limit),
-        sampled=tables.read(columns.SAMPLED, files.sampled),
-        convergence=tables.read(columns.CONVERGENCE, files.convergence),
-        training=tables.read(columns.TRAINING, files.training),
-        study=tables.read(columns.TRAINING, files.study),
-        evaluation=tables.read(columns.EVALUATION, files.evaluation),
-        published=tables.read(columns.PUBLISHED, files.published),
+        exact=rows(columns.EXACT, files.exact),
+        limit=rows(columns.LIMIT, files.limit),
+        sampled=rows(columns.SAMPLED, files.sampled),
+        convergence=rows(columns.CONVERGENCE, files.convergence),
+        training=rows(columns.TRAINING, files.training),
+        study=rows(columns.TRAINING, files.study),
+        evaluation=rows(columns.EVALUATION, files.evaluation),
+        published=rows(columns.PUBLISHED, files.published),
     )
     return [claim(evidence) for claim in CLAIMS], evidence
 
@@ -114,3 +122,4 @@ def check_claims(criteria: Mapping[str, float], files: Files, output: Path) -> N
         changes.append("the criteria were changed")
     if changes:
         raise RunError(f"not as in {path}: {'; '.join(changes)}")
+    print(f"{len(now)} verdicts and their criteria are as in {path}")

@@ -359,10 +359,12 @@ class Claims(Command):
 
     needs_tensorflow: ClassVar[bool] = False
 
-    criteria: str
-    """The criteria as a JSON object, as declared in the configuration."""
-    output: Path
-    """Folder of claims.md and claims.json."""
+    criteria: str | None = None
+    """The criteria as a JSON object; without them those of the configuration."""
+    configuration: Path = Path("config/config.yaml")
+    """Whose criteria, and, where no file is given either, whose run's tables."""
+    output: Path | None = None
+    """Folder of claims.md and claims.json; with --check by default paper_figures."""
     exact: tuple[Path, ...] = ()
     """Parquet files of `audit exact`."""
     limit: tuple[Path, ...] = ()
@@ -382,12 +384,25 @@ class Claims(Command):
     check: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write nothing; exit status 1 where a verdict or a criterion is not as in claims.json."""
 
+    def __post_init__(self):
+        if not (self.check or self.output):
+            raise InputError("missing --output; see metarl claims --help")
+
     def run(self) -> None:
         from metarl.claims import Files, check_claims, write_claims
+        from metarl.configuration import claim_tables, read_configuration
 
-        judge = check_claims if self.check else write_claims
         files = Files(**{kind.name: getattr(self, kind.name) for kind in fields(Files)})
-        judge(json_object("--criteria", self.criteria), files, self.output)
+        if self.criteria is None:
+            config = read_configuration(self.configuration)
+            criteria = config["claims"]
+            files = Files(**claim_tables(config)) if files == Files() else files
+        else:
+            criteria = json_object("--criteria", self.criteria)
+        if self.check:
+            check_claims(criteria, files, self.output or Path("paper_figures"))
+        else:
+            write_claims(criteria, files, self.output)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,16 @@ were. A violation is an InputError of one line that says which part of the contr
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from gymnasium.spaces import Box
 
 from metarl.environments.vector import TaskVectorEnv
 from metarl.errors import InputError
+from metarl.plug_ins import line
 
 TASKS, TRAJECTORIES, HORIZON = 2, 2, 5
 MANY = 100  # tasks, few of which agree by chance
@@ -39,9 +42,12 @@ def check_contract(name: str, environment_class: type[TaskVectorEnv]) -> None:
         _check_arrays(environment, tasks)
         _check_trajectories(environment, _construct(environment_class, threads=2), tasks)
     except _Violation as violation:
+        cause, folder = violation.__cause__, Path(inspect.getfile(environment_class)).parent
+        place = line(cause, folder) if cause else None
         raise InputError(
             f"environment {name!r} breaks the contract of TaskVectorEnv: {violation}"
-        ) from violation.__cause__
+            f"{f', {place}' if place else ''}"
+        ) from cause
 
 
 class _Violation(Exception):

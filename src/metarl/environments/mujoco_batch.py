@@ -18,7 +18,6 @@ from mujoco.batch import Batch, SimulationError
 
 from metarl.environments.frames import Frames
 from metarl.environments.vector import TaskVectorEnv, positive_integer
-from metarl.errors import InputError
 
 # MuJoCo answers each of these by resetting the simulation: a trajectory silently corrupted.
 _FIRST_RESET_WARNING = int(mujoco.mjtWarning.mjWARN_BADQPOS)
@@ -151,16 +150,6 @@ class MujocoVectorEnv(TaskVectorEnv):
         if self.stage != mujoco.mjtStage.mjSTAGE_NONE:
             self.batch.forward(ids=mask, stage=self.stage)
         return self._observe()
-
-    def render(self) -> tuple[np.ndarray, ...]:
-        """A frame of every environment, uint8 [HEIGHT, WIDTH, 3].
-
-        Raises:
-          InputError: render_mode is None.
-        """
-        if self._frames is None:
-            raise InputError("render_mode is None; make the environment with 'rgb_array'")
-        return super().render()
 
     @property
     def states(self) -> np.ndarray:

@@ -133,7 +133,13 @@ class TaskVectorEnv(VectorEnv, ABC):
         raise NotImplementedError
 
     def render(self) -> tuple[np.ndarray, ...]:
-        """A frame of every environment."""
+        """A frame of every environment, uint8 [HEIGHT, WIDTH, 3].
+
+        Raises:
+          InputError: render_mode is None.
+        """
+        if self.render_mode is None:
+            raise InputError("render_mode is None; make the environment with 'rgb_array'")
         return tuple(map(self.frame, self.states, self._environment_tasks))
 
     @property
@@ -214,6 +220,10 @@ class TaskVectorEnv(VectorEnv, ABC):
         tasks, mask = self._tasks_option(options), self._mask_option(options)
         if not (mask.all() or hasattr(self, "tasks")):
             raise ResetNeeded("no trajectory is under way: reset all before some")
+        if not isinstance(seed, int | np.integer | Sequence | np.ndarray | None):
+            raise InputError(
+                f"seed is {seed!r}; give an integer >= 0, one of each environment, or None"
+            )
         if seed is None or isinstance(seed, int | np.integer):
             super().reset(seed=None if seed is None else int(seed))
             observations = self._restart(mask, self.np_random)
@@ -231,6 +241,9 @@ class TaskVectorEnv(VectorEnv, ABC):
         """Starts each environment of the mask by its own seed: observations, and tasks [K, D]."""
         if len(seeds) != self.num_envs:
             raise InputError(f"{len(seeds)} seeds given; give one of each of {self.num_envs}")
+        for seed in seeds:
+            if not (seed is None or isinstance(seed, int | np.integer) and seed >= 0):
+                raise InputError(f"a seed is {seed!r}; give integers >= 0, or None")
         stated = [int(seed) for seed in seeds if seed is not None]
         if stated:
             self.np_random = np.random.default_rng(stated)

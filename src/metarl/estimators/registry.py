@@ -12,6 +12,13 @@ from metarl.estimators.as_coded import AS_CODED
 from metarl.estimators.catalogue import ROWS
 from metarl.estimators.whole import WholeGradient
 
+LETTERS = (
+    "W_it score weight of step t of trajectory i; f_i = sum_t A_it g_it, g_it = grad log pi(a|s);",
+    "d_it = g_it . v, v = grad V_hat(theta'), V_hat the mean return after adaptation, b a baseline",
+    "of it; c = eta / number of samples averaged",
+)
+"""What formulas of weights are written in, for people."""
+
 CATALOGUE = {entry.name: entry for entry in (*ROWS, *AS_CODED)}
 
 
@@ -112,4 +119,5 @@ def table() -> str:
     rows = [("estimator", "score weight W_it", "source")]
     rows += [(entry.name, entry.formula, entry.source) for entry in CATALOGUE.values()]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    return "\n".join(f"{name:<{widths[0]}}  {w:<{widths[1]}}  {who}" for name, w, who in rows)
+    lines = [f"{name:<{widths[0]}}  {w:<{widths[1]}}  {who}" for name, w, who in rows]
+    return "\n".join([*lines, "", *LETTERS])

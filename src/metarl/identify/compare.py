@@ -79,8 +79,10 @@ def compare(path: Path, bundle: Bundle, tolerance: float) -> dict:
     decomposition = decompose(bundle.gradient, terms(bundle, nearest), bundle.dtype)
     off_scale = min(best.residuals.values()) > tolerance
     # a sum of the terms that is no entry (an entropy bonus, a mixture) needs no other explanation;
-    # of a bundle of scores it may be an entry with another inner learning rate
-    is_sum = off_scale and decomposition.residual <= tolerance and bundle.outer_gradient is None
+    # of a bundle of scores it may be an entry with another inner learning rate, with the losses of
+    # a published deviation the entry that its paper describes under them
+    as_described = not nearest.counterpart and bundle.outer_gradient is None
+    is_sum = off_scale and decomposition.residual <= tolerance and as_described
     hints, left_out = [], []
     if not (matched or is_sum):
         hints, left_out = find_hints(bundle, best.residuals, best.scales, tolerance)

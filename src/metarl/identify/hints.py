@@ -4,6 +4,7 @@ A change is a scale of the gradient, or another bundle: the same data in another
 weights of its steps, or of another policy (`metarl.identify.search`).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -99,39 +100,44 @@ def scale_hints(
         hints.append(("sign", "descent?"))
     size = abs(scale)
     if not is_one(size, tolerance):
-        tasks, rows, horizon = bundle.steps[-1]["mask"].shape
+        tasks, rows, horizon = averaged(bundle)
         sums = [
-            (tasks, ("sum_over_tasks",), f"a sum over {tasks} tasks?"),
-            (rows, ("sum_over_trajectories",), f"a sum over {rows} trajectories?"),
+            ((tasks,), ("sum_over_tasks",), f"a sum over {tasks} tasks?"),
+            ((rows,), ("sum_over_trajectories",), f"a sum over {rows} trajectories?"),
             (
-                rows * horizon,
+                (rows, horizon),
                 ("sum_over_trajectories",),
                 f"a sum over {rows} trajectories of {horizon} steps?",
             ),
             (
-                tasks * rows,
+                (tasks, rows),
                 ("sum_over_tasks", "sum_over_trajectories"),
                 f"a sum over {tasks} tasks and {rows} trajectories?",
             ),
             (
-                tasks * rows * horizon,
+                (tasks, rows, horizon),
                 ("sum_over_tasks", "sum_over_trajectories"),
                 f"a sum over {tasks} tasks, {rows} trajectories and {horizon} steps?",
             ),
         ]
         named = [
             (change, detail)
-            for factor, changes, detail in sums
-            if is_one(size / factor, tolerance)
+            for counts, changes, detail in sums
+            if min(counts) > 1 and is_one(size / math.prod(counts), tolerance)
             for change in changes
         ]
         hints += named or [("scale", _guess(bundle, size, tolerance))]
     return [Hint(change, entry, misfit, detail) for change, detail in hints]
 
 
+def averaged(bundle: Bundle) -> tuple[int, int, int]:
+    """Tasks, trajectories and steps of the outer mean; of the inner one where it is not dumped."""
+    return bundle.steps[-1 if bundle.outer_gradient is None else 0]["mask"].shape
+
+
 def _guess(bundle: Bundle, size: float, tolerance: float) -> str:
     """What a factor that is no number of tasks or trajectories may come from."""
-    tasks, rows, horizon = bundle.steps[-1]["mask"].shape
+    tasks, rows, horizon = averaged(bundle)
     known = {
         float(horizon): f"a sum over {horizon} steps?",
         1.0 / tasks: f"divided by {tasks} tasks twice?",

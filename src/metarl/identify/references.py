@@ -58,12 +58,12 @@ def gradients_of_all(
     split = groups(entries, max(1, many // len(parts[0])))
     jobs = [(group, part) for group in split for part in parts]
     costs = [steps * len(group) * len(part) for group, part in jobs]
-    progress = Progress("part", costs)
+    progress, told = Progress("part", costs), steps >= LARGE or len(parts) > 1
     gradients = {}
     for group, part in jobs:
         for entry, rows in zip(group, _compute(part, group), strict=True):
             gradients.setdefault(entry.name, []).append(rows)
-        if steps >= LARGE or len(parts) > 1:
+        if told and len(jobs) > 1:
             progress.advance("references")
     return {entry.name: np.concatenate(gradients[entry.name]) for entry in entries}
 

@@ -6,16 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from metarl.estimators import CATALOGUE
+from metarl.estimators.registry import LETTERS
 from metarl.identify.decompose import LEGEND
 from metarl.identify.exact_numbers import exact_numbers
 
 SHOWN = 6
 """Entries that do not match and are listed all the same."""
-
-LETTERS = (
-    "W_it score weight of step t of trajectory i; f_i = sum_t A_it g_it, g_it = grad log pi(a|s);",
-    "d_it = g_it . v, v = grad V_hat(theta'); c = eta / number of samples averaged",
-)
 
 PRODUCTS = (
     "what remains are products of the terms: entries weigh scores at every inner step, these terms "
@@ -55,7 +51,8 @@ def describe(result: Mapping) -> str:
             )
     if len(differences) > len(matches) + SHOWN:
         lines.append("  ... (--json has all)")
-    lines.append(f"  = {_sum(result)}  (residual {result['terms_residual']:.1e})")
+    equals = "=" if result["terms_residual"] <= result["tolerance"] else "~"
+    lines.append(f"  {equals} {_sum(result)}  (residual {result['terms_residual']:.1e})")
     lines += [f"    {sentence}" for sentence in result["collinear"]]
     if matches and result["terms_residual"] > result["tolerance"]:
         lines.append(f"    {PRODUCTS}")
@@ -102,6 +99,8 @@ def _sum(result: Mapping) -> str:
 
 def _number(value: float) -> str:
     """Two decimals, or as many as it takes to see that a number is not 0."""
+    if abs(value) >= 1e4:
+        return f"{value:.3g}"
     return f"{value:.2f}" if abs(value) >= 0.1 or abs(value) < 1e-6 else f"{value:.2g}"
 
 
@@ -127,6 +126,9 @@ def _next(result: Mapping) -> str:
     if any(hint["residual"] <= result["tolerance"] for hint in result["hints"]):
         return "mend what is named above, in the code or in the bundle, and identify it again"
     if result["terms_residual"] <= result["tolerance"]:
+        entropy = result["terms"].get("entropy", 0.0)
+        if abs(entropy) > 1e-6:
+            return f"give entropy_coefficient = {entropy:.6g} in the bundle, and identify it again"
         return "the sum above is the gradient; a plug-in with these weights can be audited (README)"
     return (
         "read the sum above for what is in the gradient; dump float64 and the exact batches; of "

@@ -86,6 +86,9 @@ def train(
     entry = estimator(settings.estimator)
     places = [path for of_run in files for path in (of_run.output, of_run.policy)]
     places += [of_run.tensorboard / "events" for of_run in files if of_run.tensorboard]
+    if policy_interval:
+        along = range(policy_interval, settings.iterations, policy_interval)
+        places += [of_run.policy_after(done) for of_run in files for done in along]
     inputs = [initial_policy] if initial_policy else []
     require_writable(*places, checkpoint_folder / "checkpoint.npz", inputs=inputs)
     require_training(settings)
