@@ -171,6 +171,10 @@ THEIRS = """
     def dropout(parameters, inner, outer, inner_learning_rate):
         return parameters * np.random.binomial(1, 0.5, len(parameters))
 
+    def draws(parameters, inner, outer, inner_learning_rate):  # and yet of its arguments alone
+        np.random.random()
+        return sound(parameters, inner, outer, inner_learning_rate)
+
     def sampler(parameters, inner, outer, inner_learning_rate):
         return parameters + np.random.default_rng().normal(size=len(parameters))
 
@@ -261,6 +265,13 @@ def test_random_state_is_named(theirs, tmp_path, function, source):
     said = one_line(f"theirs:{function}", tmp_path)
     assert "returns another gradient for the same arguments" in said
     assert source in said
+
+
+def test_draws_that_change_nothing_are_warned_of(theirs, tmp_path, capsys):
+    for name in ("sound", "draws"):
+        black_box.audit(settings("bandit", [f"theirs:{name}"], [2]), tmp_path / "out.parquet")
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert warning.startswith("warning: theirs:draws draws from numpy.random; ")
 
 
 @pytest.mark.parametrize(

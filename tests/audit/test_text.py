@@ -1,5 +1,7 @@
 """The table that an audit prints."""
 
+import math
+
 import pandas as pd
 
 from metarl.audit.text import aligned, limits, text
@@ -71,3 +73,23 @@ def test_leading_terms_in_a_line_each():
         "maml on bandit: bias 0.0582, variance 0.0117 / N",
         "unbiased on bandit: bias none, variance 0.143 N",
     ]
+
+
+def test_sampled_audits_have_intervals_and_the_slope_of_the_inner_variance():
+    """A bias that was not measured, and an interval without ends, are none."""
+    row = {"relative_bias": math.nan, "inner_variance": 4.0, "variance": 5.0, "cosine": 0.5}
+    ends = {"inner_variance_low": 3.0, "inner_variance_high": 6.0, "cosine_low": math.nan}
+    rows = [
+        KEYS | row | ends | {"sample_size": n, "inner_variance": 8.0 / n, "replicates": 9}
+        for n in (2, 4)
+    ]
+    assert text(pd.DataFrame(rows)).splitlines() == [
+        "lsf on chain",
+        "  N  replicates  relative bias  inner variance  variance  cosine",
+        "  2  9           -              4 [3, 6]        5         0.5",
+        "  4  9           -              2 [3, 6]        5         0.5",
+        "  slopes over N = 2 to 4: bias not measured, variance N^-1.00",
+    ]
+    rows[0]["inner_variance"] = -1.0
+    *_, last = text(pd.DataFrame(rows)).splitlines()
+    assert last.endswith("variance not positive everywhere")

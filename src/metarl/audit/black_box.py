@@ -205,6 +205,10 @@ class Repeats:
       gradient: theirs.
       counts: every sample of one N, [C, M].
 
+    Attributes:
+      seconds: of a call.
+      drawn: the generators, shared with everyone, that the calls drew from.
+
     Raises:
       InputError: the second call returns another gradient than the first.
     """
@@ -220,7 +224,11 @@ class Repeats:
         self.seconds = (time.monotonic() - started) / REPEATS  # a call; the first ones compile
 
     def check(self) -> None:
-        """Raises InputError where a call returns another gradient than the first time."""
+        """Raises InputError where a call returns another gradient than the first time.
+
+        `drawn` is then of what shared generators the calls drew all the same.
+        """
+        at_first = random_states()
         for given, first in zip(self.inputs, self.first, strict=True):
             before = random_states()
             again = self.enumeration.call(self.gradient, *given)
@@ -234,6 +242,8 @@ class Repeats:
                     f"(relative difference {difference:.1e}): it {source} (dropout? sampling?); "
                     "give a function of its arguments alone, or --replicates"
                 )
+        at_last = random_states()
+        self.drawn = [name for name in at_first if at_first[name] != at_last.get(name)]
 
 
 def random_states() -> dict[str, bytes]:
@@ -300,6 +310,13 @@ def audit(settings: ExactSettings, output: Path) -> None:
         {size: Repeats(enumeration, gradient, some) for size, some in counts.items()}
         for gradient in theirs
     ]
+    for gradient, its in zip(theirs, repeats, strict=True):
+        drawn = sorted({name for of_size in its.values() for name in of_size.drawn})
+        if drawn:
+            announce(
+                f"warning: {gradient.name} draws from {' and '.join(drawn)}; what was tried twice"
+                " came out the same, but the audit is of a function of its arguments alone"
+            )
     estimates = {
         gradient.name: called(enumeration, gradient, counts, its)
         for gradient, its in zip(theirs, repeats, strict=True)

@@ -24,11 +24,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from scipy import stats
 
 from metarl import checkpoints
 from metarl.audit.settings import BIASED, RESAMPLES
+from metarl.audit.text import text
 from metarl.errors import RunError
 from metarl.progress import Progress
 from metarl.results import columns, tables
@@ -272,6 +274,8 @@ def audit_units(
 ) -> None:
     """Measures unit after unit, on from the checkpoint if there is one; writes a tidy parquet.
 
+    The table is printed too.
+
     Args:
       units: arguments of `measure`; the first names the place and the last is N, for the log.
       costs: of each unit, in proportion, for the ETA.
@@ -290,3 +294,4 @@ def audit_units(
         checkpoints.save(checkpoint, {"done": np.array(done)}, finished, described)
         progress.advance(f"{unit[0]}, N = {unit[-1]}")
     write_table(columns.SAMPLED, finished, output)
+    print(text(pd.DataFrame(finished)))

@@ -12,6 +12,7 @@ COLUMNS = {
     "replicates": "replicates",
     "bias": "bias",
     "relative_bias": "relative bias",
+    "inner_variance": "inner variance",
     "variance": "variance",
     "outer_variance": "outer variance",
     "cosine": "cosine",
@@ -70,22 +71,31 @@ def written_out(row: pd.Series, name: str) -> str:
         return str(value)
     if math.isnan(value):
         return "-"
-    if f"{name}_low" in row:
+    if not math.isnan(row.get(f"{name}_low", math.nan)):
         return f"{value:.3g} [{row[f'{name}_low']:.2g}, {row[f'{name}_high']:.2g}]"
     return f"{value:.4g}"
 
 
 def slopes(rows: pd.DataFrame) -> str:
-    """What bias and variance behave like in N, and where that was fitted."""
-    bias, variance = (fit(rows["sample_size"], rows[name]) for name in ("bias", "variance"))
+    """What bias and variance behave like in N, and where that was fitted.
+
+    In sampled audits it is the inner variance, the one that N decides.
+    """
+    sampled = "inner_variance" in rows
+    names = ("relative_bias", "inner_variance") if sampled else ("bias", "variance")
+    bias, variance = (fit(rows["sample_size"], rows[name]) for name in names)
     if variance.points < 2:
         return "slopes: give at least two sample sizes"
-    unbiased = (rows["relative_bias"] < NO_BIAS).all()
-    order = "none: unbiased" if unbiased else f"N^{bias.slope:+.2f}"
+    if rows[names[0]].isna().all():
+        order = "not measured"
+    elif (rows["relative_bias"] < NO_BIAS).all():
+        order = "none: unbiased"
+    else:
+        order = power_of(bias.slope)
     where = f"over N = {variance.first} to {variance.last}"
-    if not unbiased and math.isnan(bias.slope):
-        order = "not positive everywhere"
-    spread = f"N^{variance.slope:+.2f}"
-    if math.isnan(variance.slope):
-        spread = "not positive everywhere"
-    return f"slopes {where}: bias {order}, variance {spread}"
+    return f"slopes {where}: bias {order}, variance {power_of(variance.slope)}"
+
+
+def power_of(slope: float) -> str:
+    """N^-1.00; a value that is not positive leaves no slope."""
+    return "not positive everywhere" if math.isnan(slope) else f"N^{slope:+.2f}"
