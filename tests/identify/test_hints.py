@@ -122,6 +122,10 @@ PLANTED = {
     ),
     "eta of ten times": (other_rate(0.1), ["inner_learning_rate"]),
     "eta of any factor": (other_rate(1.7), ["inner_learning_rate"]),
+    "inner step of descent": (
+        planted(Code(learning_rates=(-0.1,))) | {"inner_learning_rate": np.array(0.1)},
+        ["inner_learning_rate"],
+    ),
     "eta of the second inner step": (
         planted(Code(learning_rates=(0.1, 0.05))) | {"inner_learning_rate": np.array([0.1, 0.085])},
         ["inner_learning_rate"],

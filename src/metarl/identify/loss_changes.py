@@ -138,6 +138,8 @@ def learning_rate_variants(bundle: Bundle) -> Iterator[Variant]:
         if factor != 1.0:
             family = rate_family(bundle, math.log(factor), detail)
             yield Variant((change,), detail, family.at(family.start), bundle.gradient, family)
+    detail = "-1 times eta: an inner step of descent?"
+    yield Variant(("inner_learning_rate",), detail, with_rate(bundle, -1.0), bundle.gradient)
     inner_steps = len(bundle.steps) - 1
     if inner_steps > 1:
         for number, factor in itertools.product(range(inner_steps), RATE_FACTORS):
