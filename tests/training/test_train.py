@@ -18,7 +18,7 @@ import tensorflow as tf
 from metarl import checkpoints
 from metarl.adaptation import adapt
 from metarl.environments import PhysicsError
-from metarl.errors import InputError
+from metarl.errors import InputError, RunError
 from metarl.estimators import CATALOGUE, estimator, meta_gradient
 from metarl.evaluation import evaluate
 from metarl.optimizers import optimizer_of
@@ -138,6 +138,17 @@ def test_tensorboard_scalars_are_written(trained):
     records = list(tf.compat.v1.io.tf_record_iterator(str(events)))
     text = b"".join(records)
     assert b"return/inner_step_1" in text and b"meta_gradient/norm" in text
+
+
+def test_tensorboard_on_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(train, "write_scalars", full)
+    with pytest.raises(
+        RunError, match=r"scalars below '.*tb' \(No space left on device\); make room"
+    ):
+        train.train(SETTINGS, *paths(tmp_path, tmp_path / "tb"))
 
 
 @pytest.mark.parametrize("stop_at", [0, 2])

@@ -3,11 +3,12 @@
 Read `train_run` top to bottom.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from metarl import checkpoints, environments
-from metarl.errors import InputError, RunError
+from metarl.errors import InputError, RunError, shortened
 from metarl.estimators import Estimator, estimator
 from metarl.memory import require_training
 from metarl.optimizers.promp import LARGEST_CHANGE
@@ -123,7 +124,8 @@ def train_run(
             save_policy(state.parameters.numpy(), shorter, files.policy_after(done), initial)
 
     keep(state, first)  # the last one of a shorter run is one along the way of this
-    writer = tf.summary.create_file_writer(str(files.tensorboard)) if files.tensorboard else None
+    with blamed_on(files.tensorboard):
+        writer = files.tensorboard and tf.summary.create_file_writer(str(files.tensorboard))
     costs = [1.0] * settings.iterations
     compiled = iterate.adapt.experimental_get_tracing_count()  # by a run of another seed
     progress = Progress("iteration", costs, first, None if compiled else ["all"] * len(costs))
@@ -148,7 +150,8 @@ def train_run(
         checkpoints.save(checkpoint, arrays, rows, identity)
         progress.advance(progress_text(settings, latest))
         if writer:
-            write_scalars(writer, number, latest)
+            with blamed_on(files.tensorboard):
+                write_scalars(writer, number, latest)
 
     for warning in warnings_of(settings, rows):
         print(f"warning: {warning}", file=sys.stderr)
@@ -306,6 +309,18 @@ def progress_text(settings: TrainingSettings, latest: list[dict]) -> str:
     arrows = " -> ".join(f"{row['mean_return']:.1f}" for row in latest)
     run = f"{settings.environment} {settings.algorithm} seed {settings.seed}"
     return f"{run}, return {arrows}"
+
+
+@contextlib.contextmanager
+def blamed_on(folder: Path | None) -> Iterator[None]:
+    """Turns what TensorFlow says of a folder that takes no more into one line."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise RunError(
+            f"cannot write TensorBoard's scalars below {str(folder)!r}"
+            f" ({shortened(error.message)}); make room, or leave --tensorboard out"
+        ) from error
 
 
 def write_scalars(writer: tf.summary.SummaryWriter, number: int, latest: list[dict]) -> None:
