@@ -160,6 +160,15 @@ def test_dumps(tmp_path, capsys):
     assert f"{row['variance']:.3g} [" in second
 
 
+def test_a_reference_of_every_sample(capsys, tmp_path):
+    """Whose noise is that of the gradients: what is left of the difference is the bias alone."""
+    gradients = generator(7, "dump").normal(size=(400, 3))
+    np.savez(tmp_path / "all.npz", gradients=gradients, reference=gradients - [0.0, 0.0, 1.0])
+    replicates.audit_dumps([tmp_path / "all.npz"], 0.95)
+    _, line = capsys.readouterr().out.splitlines()
+    assert "1 [1, 1]" in line
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -169,7 +178,7 @@ def test_dumps(tmp_path, capsys):
         ({"gradients": np.ones((2, 3))}, "gradients is [2, 3]; give [R, P] with R >= 3"),
         (
             {"gradients": np.ones((4, 3)), "reference": np.ones(2)},
-            "reference is [2]; give [P] = [3]",
+            "reference is [2]; give [P] = [3], or [R, P] on the same samples",
         ),
         ({"gradients": np.ones((4, 3), int)}, "gradients is int64"),
         ({"gradients": np.full((4, 3), np.nan)}, "a NaN, an infinity or"),

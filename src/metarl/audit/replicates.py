@@ -13,7 +13,8 @@ Squares are estimated as in `metarl.audit.sampled`: without bias, with percentil
 replicates.
 
 A dump is a file (.npz) with `gradients` [R, P], R independent gradients of one setting, and
-optionally `reference` [P], the gradient that they should have as their mean.
+optionally `reference`: [P], the gradient that they should have as their mean, or [R, P], an
+unbiased estimate of it on each of the same samples, re-simulated say.
 """
 
 import re
@@ -369,7 +370,7 @@ def audit_dumps(paths: Sequence[Path], confidence: float) -> None:
 
 
 def read_dump(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """`gradients` [R, P] and `reference` [P] or None, float64.
+    """`gradients` [R, P] and `reference` [P], [R, P] or None, float64.
 
     Raises:
       InputError: it cannot be read, or its arrays are not these.
@@ -384,7 +385,7 @@ def read_dump(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     if unknown or "gradients" not in arrays:
         raise InputError(
             f"{path} has {', '.join(arrays) or 'no arrays'}; give gradients [R, P] and, if there "
-            "is one, reference [P]"
+            "is one, reference [P] or [R, P]"
         )
     gradients, expected = arrays["gradients"], arrays.get("reference")
     least = MINIMUM_REPLICATES
@@ -392,9 +393,11 @@ def read_dump(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise InputError(
             f"{path}: gradients is {list(gradients.shape)}; give [R, P] with R >= {least}"
         )
-    if expected is not None and expected.shape != gradients.shape[1:]:
+    if expected is not None and expected.shape not in (gradients.shape[1:], gradients.shape):
+        size = gradients.shape[1]
         raise InputError(
-            f"{path}: reference is {list(expected.shape)}; give [P] = [{gradients.shape[1]}]"
+            f"{path}: reference is {list(expected.shape)}; give [P] = [{size}], or [R, P] on the"
+            " same samples"
         )
     for key, array in arrays.items():
         if array.dtype.kind != "f" or not np.abs(array).max() <= LARGEST:

@@ -59,8 +59,7 @@ def describe(result: Mapping) -> str:
     lines += [f"  {_hint(hint, result)}" for hint in result["hints"]]
     if result["left_out"]:
         lines.append(f"  not tried for lack of time: {', '.join(result['left_out'])}")
-    numbers = [exact_numbers(name, result["sample_size"]) for name in matches[:1]]
-    lines += [f"  {text}" for text in numbers if text]
+    lines += [f"  {exact_numbers(name, result['sample_size'])}" for name in matches[:1]]
     return "\n".join([*lines, f"  next: {_next(result)}"])
 
 
