@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from metarl.audit.text import aligned, limits, text
+from metarl.audit.text import LEGEND, aligned, limits, text
 
 KEYS = {"problem": "chain", "estimator": "lsf"}
 
@@ -21,6 +21,7 @@ def test_rows_and_slopes():
         "  4  0.25   0.5            0.0625",
         "  8  0.125  0.25           0.01562",
         "  slopes over N = 4 to 8: bias N^-1.00, variance N^-2.00",
+        LEGEND,
     ]
 
 
@@ -29,13 +30,13 @@ def test_an_unbiased_estimator_has_no_slope_of_rounding():
         KEYS | {"sample_size": n, "bias": 1e-15 * n, "relative_bias": 1e-15, "variance": float(n)}
         for n in (4, 8)
     ]
-    *_, last = text(pd.DataFrame(rows)).splitlines()
+    *_, last, _ = text(pd.DataFrame(rows)).splitlines()
     assert last == "  slopes over N = 4 to 8: bias none: unbiased, variance N^+1.00"
 
 
 def test_a_single_sample_size_has_no_slope():
     row = KEYS | {"sample_size": 4, "bias": 1.0, "relative_bias": 1.0, "variance": 1.0}
-    *_, last = text(pd.DataFrame([row])).splitlines()
+    *_, last, _ = text(pd.DataFrame([row])).splitlines()
     assert last == "  slopes: give at least two sample sizes"
 
 
@@ -89,7 +90,8 @@ def test_sampled_audits_have_intervals_and_the_slope_of_the_inner_variance():
         "  2  9           -              4 [3, 6]        5         0.5",
         "  4  9           -              2 [3, 6]        5         0.5",
         "  slopes over N = 2 to 4: bias not measured, variance N^-1.00",
+        LEGEND,
     ]
     rows[0]["inner_variance"] = -1.0
-    *_, last = text(pd.DataFrame(rows)).splitlines()
+    *_, last, _ = text(pd.DataFrame(rows)).splitlines()
     assert last.endswith("variance not positive everywhere")

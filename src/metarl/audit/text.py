@@ -18,11 +18,15 @@ COLUMNS = {
     "cosine": "cosine",
     "nearest": "nearest catalogue entry (relative difference)",
 }
+LEGEND = (
+    "bias = ||E g_hat - grad J_N||, relative to ||grad J_N||; "
+    "variance = E ||E[g_hat | X] - E g_hat||^2 of the inner sample X"
+)
 NO_BIAS = 1e-9  # relative; what is left of an unbiased estimate is rounding
 
 
 def text(table: pd.DataFrame) -> str:
-    """The table of an audit, with every estimator's slopes over the last octaves of N.
+    """The table of an audit, every estimator's slopes over the last octaves of N, and LEGEND.
 
     Args:
       table: problem, estimator, and those of COLUMNS that there are; a column with ends `_low` and
@@ -33,7 +37,7 @@ def text(table: pd.DataFrame) -> str:
         lines.append(f"{estimator} on {problem}")
         lines += [f"  {line}" for line in aligned(rows.sort_values("sample_size"))]
         lines.append(f"  {slopes(rows)}")
-    return "\n".join(lines)
+    return "\n".join([*lines, LEGEND])
 
 
 def limits(table: pd.DataFrame) -> str:

@@ -173,7 +173,8 @@ class Replicates(Command):
 
     dumps: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DUMP.npz...")]
     """Files (.npz) of `gradients` [R, P], independent ones of one setting, and optionally
-    `reference` [P], the gradient that they should have as their mean."""
+    `reference`, [P], the gradient that they should have as their mean, or [R, P], an unbiased
+    estimate of it on each sample."""
     confidence: float = CONFIDENCE
     """Probability content of the intervals."""
 
