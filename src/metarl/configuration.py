@@ -204,52 +204,64 @@ def published_evaluations(config: Mapping) -> dict[str, dict]:
     }
 
 
-def claim_tables(config: Mapping) -> dict[str, list[Path]]:
-    """The tables that claims rest on, by kind, as workflow/rules/common.smk names them.
+def exact_jobs(config: Mapping) -> dict[str, list[str]]:
+    """The problems of the exact audit, by the first of each job.
+
+    Those of like sample sizes are one job and one table: they share what is compiled.
+    """
+    problems = config["audit"]["exact"]["problems"]
+    jobs = (
+        [name for name, settings in problems.items() if settings == kind]
+        for kind in problems.values()
+    )
+    return {names[0]: names for names in jobs}
+
+
+def claim_tables(config: Mapping, archive: str = "archive") -> dict[str, list[str]]:
+    """The parquet files that claims rest on, by the flag of `metarl claims`.
 
     Args:
       config: as `read_configuration` returns it.
+      archive: folder of what is kept of published runs; those that are there count.
     """
-    results, runs = Path(config["results"]), training_runs(config)
-    problems, mujoco = config["audit"]["exact"]["problems"], config["audit"]["mujoco"]
-    # problems of like sample sizes share a file, named after the first of them
-    first = {str(settings): name for name, settings in reversed(problems.items())}
-    judged = {first[str(settings)]: None for settings in problems.values() if settings["judged"]}
+    results, mujoco, runs = config["results"], config["audit"]["mujoco"], training_runs(config)
+    problems = config["audit"]["exact"]["problems"]
     simulated = [
         environment
         for (environment, algorithm), run in runs.items()
         if algorithm == mujoco["algorithm"] and run.inner_steps == 1
     ]
+    kept = [f"{archive}/{environment}_returns.parquet" for environment in config["published"]]
 
-    def of_seeds(environment: str, folder: str) -> list[Path]:
-        of_run = results / "train" / environment / folder
-        return [of_run / f"seed_{seed}.parquet" for seed in seeds(config, environment)]
+    def of_seeds(environment: str, folder: str) -> list[str]:
+        of_run = f"{results}/train/{environment}/{folder}"
+        return [f"{of_run}/seed_{seed}.parquet" for seed in seeds(config, environment)]
 
     return {
-        "exact": [results / f"audit/exact_{name}.parquet" for name in judged],
-        "limit": [results / "audit/limit.parquet"],
+        "exact": [
+            f"{results}/audit/exact_{name}.parquet"
+            for name in exact_jobs(config)
+            if problems[name]["judged"]
+        ],
+        "limit": [f"{results}/audit/limit.parquet"],
         "sampled": [
-            results / "audit/monte_carlo.parquet",
+            f"{results}/audit/monte_carlo.parquet",
             *(
-                results / f"audit/mujoco_{environment}_{point}_{part}.parquet"
+                f"{results}/audit/mujoco_{environment}_{point}_{part}.parquet"
                 for environment in simulated
                 for point in mujoco["points"]
                 for part in MUJOCO_PARTS
             ),
         ],
         "convergence": [
-            results / f"convergence/{name}.parquet" for name in config["convergence"]["problems"]
+            f"{results}/convergence/{name}.parquet" for name in config["convergence"]["problems"]
         ],
         "training": [path for run in runs for path in of_seeds(*run)],
         "study": [
             path for e, a, size in study_runs(config) for path in of_seeds(e, f"{a}/N{size}")
         ],
-        "evaluation": [results / f"evaluate/{e}/{a}.parquet" for e, a in runs],
-        "published": [
-            path
-            for environment in config["published"]
-            if (path := Path(f"archive/{environment}_returns.parquet")).exists()
-        ],
+        "evaluation": [f"{results}/evaluate/{e}/{a}.parquet" for e, a in runs],
+        "published": [path for path in kept if Path(path).exists()],
     }
 
 

@@ -15,8 +15,6 @@ import pandas as pd
 
 from metarl.errors import InputError, RunError
 
-OUTPUT = "another output has this path too"
-
 
 def require_writable(*paths: str | os.PathLike, inputs: Sequence[str | os.PathLike] = ()) -> None:
     """Checks, before long work, that its results will have a place; makes nothing.
@@ -29,22 +27,26 @@ def require_writable(*paths: str | os.PathLike, inputs: Sequence[str | os.PathLi
       InputError: two paths are one file or one of the inputs, one is in the other, a path is a
         folder or no regular file, or nothing can be made below its nearest folder that exists.
     """
-    taken = {os.path.realpath(path): "an input too" for path in inputs}
-    folders: set[str] = set()
+    read, written, folders = set(map(os.path.realpath, inputs)), set(), set()
     for path in map(Path, paths):
         try:
             real = os.path.realpath(path)
-            parents = {str(parent) for parent in Path(real).parents}
-            reason = taken.get(real) or _obstacle(path)
-            if real in folders:
+            parents = set(map(str, Path(real).parents))
+            if real in read:
+                reason = "an input too"
+            elif real in written:
+                reason = "another output has this path too"
+            elif real in folders:
                 reason = "another output is to be in a folder of this path"
-            if any(taken.get(parent) == OUTPUT for parent in parents):
+            elif written & parents:
                 reason = "another output has the path of its folder"
+            else:
+                reason = _obstacle(path)
         except OSError as error:  # a name that is too long, say
             reason = error.strerror
         if reason:
             raise _cannot_write(path, reason)
-        taken[real] = OUTPUT
+        written.add(real)
         folders |= parents
 
 

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from metarl.audit.text import LEGEND, aligned, limits, text
+from metarl.audit.text import LEGEND, SAMPLED_LEGEND, aligned, limits, text
 
 KEYS = {"problem": "chain", "estimator": "lsf"}
 
@@ -90,7 +90,7 @@ def test_sampled_audits_have_intervals_and_the_slope_of_the_inner_variance():
         "  2  9           -              4 [3, 6]        5         0.5",
         "  4  9           -              2 [3, 6]        5         0.5",
         "  slopes over N = 2 to 4: bias not measured, variance N^-1.00",
-        LEGEND,
+        SAMPLED_LEGEND,
     ]
     rows[0]["inner_variance"] = -1.0
     *_, last, _ = text(pd.DataFrame(rows)).splitlines()

@@ -262,12 +262,12 @@ def test_claims_take_the_tables_of_the_workflow(fresh, monkeypatch):
     result = snakemake(fresh, "--dry-run", "--printshellcmds", *SMOKE)
     (command,) = re.findall(r"metarl claims --criteria .*", result.stdout)
     words = shlex.split(command.partition(">")[0])
-    given: dict[str, list[Path]] = {}
+    given: dict[str, list[str]] = {}
     for word in words[2:]:
         if word.startswith("--"):
             given[word[2:]] = []
         else:
-            list(given.values())[-1].append(Path(word))
+            list(given.values())[-1].append(word)
     tables = claim_tables(read_configuration(Path("config/smoke.yaml")))
     assert {kind: sorted(paths) for kind, paths in tables.items()} == {
         kind: sorted(given[kind]) for kind in tables

@@ -2,14 +2,14 @@
 rule judge_claims:
     input:
         sources("metarl.claims"),
-        exact=JUDGED_TABLES,
-        limit=LIMIT_TABLE,
-        sampled=SAMPLED_TABLES,
-        convergence=CONVERGENCE_TABLES,
-        training=TRAINING_TABLES,
-        study=STUDY_TABLES,
-        evaluation=EVALUATION_TABLES,
-        published=ARCHIVED_RETURNS,
+        exact=CLAIMED["exact"],
+        limit=CLAIMED["limit"],
+        sampled=CLAIMED["sampled"],
+        convergence=CLAIMED["convergence"],
+        training=CLAIMED["training"],
+        study=CLAIMED["study"],
+        evaluation=CLAIMED["evaluation"],
+        published=CLAIMED["published"],
     output:
         report(
             f"{FIGURES}/claims.md",
@@ -36,10 +36,10 @@ rule judge_claims:
 use rule judge_claims as judge_audits with:
     input:
         sources("metarl.claims"),
-        exact=JUDGED_TABLES,
-        limit=LIMIT_TABLE,
-        sampled=SAMPLED_TABLES,
-        convergence=CONVERGENCE_TABLES,
+        exact=CLAIMED["exact"],
+        limit=CLAIMED["limit"],
+        sampled=CLAIMED["sampled"],
+        convergence=CLAIMED["convergence"],
     output:
         expand(f"{RESULTS}/audit/claims.{{format}}", format=["md", "json"]),
     log:

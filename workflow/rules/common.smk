@@ -45,13 +45,12 @@ ENVIRONMENTS = config["environments"]
 
 # What is kept of the runs with published settings: part of the repository, whatever the scale.
 ARCHIVE = f"{HOME}archive"
-KEPT_RUNS = [e for e in PUBLISHED if Path(ARCHIVE, f"{e}_returns.parquet").exists()]
-ARCHIVED_RETURNS = [f"{ARCHIVE}/{environment}_returns.parquet" for environment in KEPT_RUNS]
 ARCHIVED_PATHS = {  # by the figure that shows them
     figure: [
         f"{ARCHIVE}/{environment}_paths.parquet"
-        for environment in KEPT_RUNS
+        for environment in PUBLISHED
         if PUBLISHED[environment].get("figure") == figure
+        and Path(ARCHIVE, f"{environment}_returns.parquet").exists()
     ]
     for figure in ("point_paths", "torso_positions")
 }
@@ -68,50 +67,17 @@ def tables(folder, name, **wildcards):
     return expand(f"{RESULTS}/{folder}/{name}.parquet", **wildcards)
 
 
-# Problems of like sample sizes are one job, named after its first: they share what is compiled.
-EXACT_JOBS = {
-    problems[0]: problems
-    for problems in (
-        [name for name, settings in EXACT["problems"].items() if settings == kind]
-        for kind in EXACT["problems"].values()
-    )
-}
-JUDGED = [name for name in EXACT_JOBS if EXACT["problems"][name]["judged"]]
-ONE_STEP = [  # what the audit in simulation is of
-    environment
-    for (environment, algorithm), settings in TRAINING.items()
-    if algorithm == MUJOCO["algorithm"] and settings.inner_steps == 1
-]
+EXACT_JOBS = configuration.exact_jobs(config)
 AUDIT_TABLES = tables("audit", "exact_{problem}", problem=EXACT_JOBS)
-LIMIT_TABLE = f"{RESULTS}/audit/limit.parquet"
-JUDGED_TABLES = tables("audit", "exact_{problem}", problem=JUDGED)
-MONTE_CARLO_TABLES = [f"{RESULTS}/audit/monte_carlo.parquet"]
-MUJOCO_TABLES = tables(
-    "audit",
-    "mujoco_{e}_{point}_{part}",
-    e=ONE_STEP,
-    point=MUJOCO["points"],
-    part=configuration.MUJOCO_PARTS,
-)
-SAMPLED_TABLES = MONTE_CARLO_TABLES + MUJOCO_TABLES
-CONVERGENCE_TABLES = tables("convergence", "{problem}", problem=CONVERGENCE["problems"])
-TRAINING_TABLES = [
-    table
-    for e, a in TRAINING
-    for table in tables("train", RUN, environment=e, algorithm=a, seed=SEEDS[e])
-]
-EVALUATION_TABLES = [
-    table
-    for e, a in TRAINING
-    for table in tables("evaluate", "{environment}/{algorithm}", environment=e, algorithm=a)
-]
-STUDY_TABLES = [
-    table
-    for e, a, size in STUDY
-    for table in tables(
-        "train", STUDY_RUN, environment=e, algorithm=a, sample_size=size, seed=SEEDS[e]
-    )
-]
+CLAIMED = configuration.claim_tables(config, ARCHIVE)  # what claims rest on, by kind
+(LIMIT_TABLE,) = CLAIMED["limit"]
+JUDGED_TABLES = CLAIMED["exact"]
+SAMPLED_TABLES = CLAIMED["sampled"]
+_, *MUJOCO_TABLES = SAMPLED_TABLES  # the first one is Monte Carlo's
+CONVERGENCE_TABLES = CLAIMED["convergence"]
+TRAINING_TABLES = CLAIMED["training"]
+STUDY_TABLES = CLAIMED["study"]
+EVALUATION_TABLES = CLAIMED["evaluation"]
 STUDIED_TABLES = STUDY_TABLES + tables(
     "train",
     RUN,
@@ -129,7 +95,7 @@ TABLES = {  # by the kind that metarl.figures names
     "training": TRAINING_TABLES,
     "studied": STUDIED_TABLES,
     "evaluation": EVALUATION_TABLES,
-    "archived_returns": ARCHIVED_RETURNS,
+    "archived_returns": CLAIMED["published"],
     **ARCHIVED_PATHS,
 }
 # a figure of tables that a scale does not have is not drawn

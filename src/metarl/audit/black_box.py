@@ -219,31 +219,27 @@ class Repeats:
         chosen = counts[draw.integers(len(counts), size=REPEATS)]
         self.inputs = [(sample, int(draw.integers(counts.shape[1]))) for sample in chosen]
         self.first = [enumeration.call(gradient, *given) for given in self.inputs]
+        self.drawn: set[str] = set()
         started = time.monotonic()
         self.check()
         self.seconds = (time.monotonic() - started) / REPEATS  # a call; the first ones compile
 
     def check(self) -> None:
-        """Raises InputError where a call returns another gradient than the first time.
-
-        `drawn` is then of what shared generators the calls drew all the same.
-        """
-        at_first = random_states()
+        """Raises InputError where a call returns another gradient than the first time."""
         for given, first in zip(self.inputs, self.first, strict=True):
             before = random_states()
             again = self.enumeration.call(self.gradient, *given)
+            after = random_states()
+            drawn = [name for name in before if before[name] != after.get(name)]
+            self.drawn.update(drawn)
             difference = np.linalg.norm(again - first) / max(np.linalg.norm(first), 1e-300)
             if difference > 1e-4:  # far above float32 sums in another order
-                after = random_states()
-                drawn = [name for name in before if before[name] != after.get(name)]
                 source = f"draws from {' and '.join(drawn)}" if drawn else "has a state of its own"
                 raise InputError(
                     f"{self.gradient.name} returns another gradient for the same arguments "
                     f"(relative difference {difference:.1e}): it {source} (dropout? sampling?); "
                     "give a function of its arguments alone, or --replicates"
                 )
-        at_last = random_states()
-        self.drawn = [name for name in at_first if at_first[name] != at_last.get(name)]
 
 
 def random_states() -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""An audit of a finite problem as text: a line a sample size, and the slopes in N."""
+"""An audit as text: a line a sample size, and the slopes in N."""
 
 import math
 
@@ -22,11 +22,15 @@ LEGEND = (
     "bias = ||E g_hat - grad J_N||, relative to ||grad J_N||; "
     "variance = E ||E[g_hat | X] - E g_hat||^2 of the inner sample X"
 )
+SAMPLED_LEGEND = (
+    "relative bias = ||E[g_hat - reference]|| / ||E reference||; inner variance = Var E[g_hat | X] "
+    "of the inner sample X; variance = inner + outer, of one outer batch"
+)
 NO_BIAS = 1e-9  # relative; what is left of an unbiased estimate is rounding
 
 
 def text(table: pd.DataFrame) -> str:
-    """The table of an audit, every estimator's slopes over the last octaves of N, and LEGEND.
+    """The table of an audit, every estimator's slopes over the last octaves of N, and a legend.
 
     Args:
       table: problem, estimator, and those of COLUMNS that there are; a column with ends `_low` and
@@ -37,7 +41,7 @@ def text(table: pd.DataFrame) -> str:
         lines.append(f"{estimator} on {problem}")
         lines += [f"  {line}" for line in aligned(rows.sort_values("sample_size"))]
         lines.append(f"  {slopes(rows)}")
-    return "\n".join([*lines, LEGEND])
+    return "\n".join([*lines, SAMPLED_LEGEND if "inner_variance" in table else LEGEND])
 
 
 def limits(table: pd.DataFrame) -> str:

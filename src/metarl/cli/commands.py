@@ -400,10 +400,8 @@ class Claims(Command):
             files = Files(**claim_tables(config)) if files == Files() else files
         else:
             criteria = json_object("--criteria", self.criteria)
-        if self.check:
-            check_claims(criteria, files, self.output or Path("paper_figures"))
-        else:
-            write_claims(criteria, files, self.output)
+        judge = check_claims if self.check else write_claims
+        judge(criteria, files, self.output or Path("paper_figures"))
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,8 @@ def check_contract(name: str, environment_class: type[TaskVectorEnv]) -> None:
         _check_arrays(environment, tasks)
         _check_trajectories(environment, _construct(environment_class, threads=2), tasks)
     except _Violation as violation:
-        cause, folder = violation.__cause__, Path(inspect.getfile(environment_class)).parent
-        place = line(cause, folder) if cause else None
+        cause = violation.__cause__
+        place = cause and line(cause, Path(inspect.getfile(environment_class)).parent)
         raise InputError(
             f"environment {name!r} breaks the contract of TaskVectorEnv: {violation}"
             f"{f', {place}' if place else ''}"

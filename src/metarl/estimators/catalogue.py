@@ -164,12 +164,12 @@ def leave_one_out(step: InnerStep) -> tf.Tensor:
     """What trajectory i adds to the value, the same for all t. No bias, variance O(1/N).
 
     theta'_{-i} does not depend on X_i, so E[V(theta'_{-i}) s_i] = 0, and the difference is O(1/N);
-    lsf is its first-order Taylor expansion. V_hat(theta') and
-    V_hat(theta'_{-i}) share their outer randomness. Assumes that f_i depends on X_i alone. A
-    baseline fitted on the same batch breaks that at O(1/N). A scale or a divisor taken from the
-    same batch (normalized advantages; the mean over steps where lengths differ) breaks it at O(1):
-    as N grows, theta' depends on theta through that scale too, and no row of this catalogue
-    differentiates it (`metarl audit exact --problem stopping`).
+    lsf is its first-order Taylor expansion. V_hat(theta') and V_hat(theta'_{-i}) share their outer
+    randomness. Assumes that f_i depends on X_i alone. A baseline fitted on the same batch breaks
+    that at O(1/N). A scale or a divisor taken from the same batch (normalized advantages; the mean
+    over steps where lengths differ) breaks it at O(1): as N grows, theta' depends on theta through
+    that scale too, and no row of this catalogue differentiates it (`metarl audit exact --problem
+    stopping`).
     Of several inner steps it is this in the last one. Before that, later data depend on X_i too and
     no value without X_i is at hand: there it takes lsf's weights, and errs by O(1/N) as lsf does.
     """

@@ -87,9 +87,8 @@ def train(
     entry = estimator(settings.estimator)
     places = [path for of_run in files for path in (of_run.output, of_run.policy)]
     places += [of_run.tensorboard / "events" for of_run in files if of_run.tensorboard]
-    if policy_interval:
-        along = range(policy_interval, settings.iterations, policy_interval)
-        places += [of_run.policy_after(done) for of_run in files for done in along]
+    along = iterations_along(settings, policy_interval)
+    places += [of_run.policy_after(done) for of_run in files for done in along]
     inputs = [initial_policy] if initial_policy else []
     require_writable(*places, checkpoint_folder / "checkpoint.npz", inputs=inputs)
     require_training(settings)
@@ -119,7 +118,7 @@ def train_run(
 
     def keep(state: RunState, done: int) -> None:
         """Writes the policy that a run of `done` iterations would end with, where it is asked."""
-        if policy_interval and done % policy_interval == 0 and 0 < done < settings.iterations:
+        if done in iterations_along(settings, policy_interval):
             shorter = described | {"iterations": done}
             save_policy(state.parameters.numpy(), shorter, files.policy_after(done), initial)
 
@@ -157,6 +156,11 @@ def train_run(
         print(f"warning: {warning}", file=sys.stderr)
     save_policy(state.parameters.numpy(), described, files.policy, initial)
     write_table(columns.TRAINING, rows, files.output)
+
+
+def iterations_along(settings: TrainingSettings, policy_interval: int) -> Sequence[int]:
+    """After which iterations before the last the policy is kept too."""
+    return range(policy_interval, settings.iterations, policy_interval) if policy_interval else ()
 
 
 def start(iterate: MetaIteration, initial: np.ndarray | None) -> RunState:
