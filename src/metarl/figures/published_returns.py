@@ -2,7 +2,8 @@
 
 A black point is the published mean over held-out tasks, its bar the published standard deviation
 over tasks. A coloured point is a seed's mean over as many tasks with its last policy, its bar the
-standard deviation over them; faint lines are the policies kept along its training.
+standard deviation over them; faint lines are the policies kept along its training, as far as they
+are in that range.
 """
 
 from collections.abc import Sequence
@@ -43,11 +44,6 @@ def draw(paths: Sequence[Path | str]) -> Figure:
                 steps - SPREAD, *published.to_numpy().T, **PUBLISHED.marks, elinewidth=0.9
             )
             last = rows.groupby(["algorithm", "seed"])["iterations"].transform("max")
-            earlier = rows[rows["iterations"] < last]
-            for (algorithm, *_), policy in earlier.groupby(["algorithm", "seed", "iterations"]):
-                means = policy.groupby("inner_step")["mean_return"].mean()
-                colour = looks[algorithm].colour
-                axis.plot(means.index, means, color=colour, alpha=0.3, linewidth=0.6, zorder=1)
             for (algorithm, seed), run in rows[rows["iterations"] == last].groupby(
                 ["algorithm", "seed"]
             ):
@@ -55,5 +51,11 @@ def draw(paths: Sequence[Path | str]) -> Figure:
                 measured = by_step.mean().to_numpy(), by_step.std(ddof=0).to_numpy()
                 shift = SPREAD * (0.5 + 0.5 * seed)
                 axis.errorbar(steps + shift, *measured, **looks[algorithm].marks, elinewidth=0.9)
+            axis.set_ylim(axis.get_ylim())  # what is earlier may be far below
+            earlier = rows[rows["iterations"] < last]
+            for (algorithm, *_), policy in earlier.groupby(["algorithm", "seed", "iterations"]):
+                means = policy.groupby("inner_step")["mean_return"].mean()
+                colour = looks[algorithm].colour
+                axis.plot(means.index, means, color=colour, alpha=0.3, linewidth=0.6, zorder=1)
         style.shared_legend(figure, {"published": PUBLISHED, **looks}, diverged=False)
     return figure
