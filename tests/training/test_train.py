@@ -291,6 +291,12 @@ def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     assert not (tmp_path / "run.parquet").exists()
 
 
+def test_an_inner_learning_rate_beyond_float32_stops_the_run_by_name(tmp_path):
+    with pytest.raises(RunError, match=r"step 1; lower inner_learning_rate, which is 1e\+300"):
+        train.train(dataclasses.replace(SETTINGS, inner_learning_rate=1e300), *paths(tmp_path))
+    assert not (tmp_path / "run.parquet").exists()
+
+
 def test_unknown_estimator_writes_nothing(tmp_path):
     with pytest.raises(InputError, match="choose one of fomaml"):
         train.train(dataclasses.replace(SETTINGS, estimator="lfs"), *paths(tmp_path))

@@ -12,6 +12,7 @@ import tensorflow as tf
 from metarl.adaptation import adapt
 from metarl.advantages import fit, trajectories
 from metarl.environments.vector import PhysicsError, positive_integer
+from metarl.errors import RunError
 from metarl.estimators import Estimator
 from metarl.optimizers import optimizer_of
 from metarl.optimizers.measures import OuterMeasures
@@ -166,13 +167,22 @@ def adaptation_chain(
       tasks: [K, D].
       learning_rates: eta of every inner step [S].
       stream: name of the random stream; with the same name and parameters the same bits come back.
+
+    Raises:
+      PhysicsError: a simulation failed.
+      RunError: adapted parameters are not finite.
     """
     current = every_task(tf.constant(parameters), len(tasks))
     batches, rollouts = [], []
     for step in range(len(learning_rates) + 1):
         if step > 0:
-            eta = tf.constant(learning_rates[step - 1], current.dtype)
-            current = compiled_adapt(current, batches[-1], eta)
+            eta = learning_rates[step - 1]
+            current = compiled_adapt(current, batches[-1], tf.constant(eta, current.dtype))
+            if not np.isfinite(current).all():
+                raise RunError(
+                    f"{settings.algorithm} on {settings.environment}: the parameters are not finite"
+                    f" after inner step {step}; lower inner_learning_rate, which is {eta:g}"
+                )
         rollout = sampler.collect(current, tasks, generator(settings.seed, *stream, step))
         rollouts.append(rollout)
         batches.append(trajectories(rollout, settings.advantage))
