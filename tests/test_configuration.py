@@ -116,6 +116,29 @@ def test_the_settings_of_published_benchmarks():
     )
 
 
+def test_promps_comparison_has_its_papers_settings():
+    """Rothfuss et al. 2019: clipped epochs for promp and lsf, a trust region, one step of Adam."""
+    runs = training_runs(read_configuration(CONFIG / "promp.yaml"))
+    assert {run.state_weighting for run in runs.values()} == {"uniform"}
+    assert min(run.iterations * run.steps_an_iteration for run in runs.values()) >= 10_000_000
+    cheetah = {name: run for (environment, name), run in runs.items() if "Cheetah" in environment}
+    of_optimizer = {
+        name: (run.estimator, run.outer_optimizer, run.outer_epochs, run.inner_kl_coefficient)
+        for name, run in cheetah.items()
+    }
+    assert of_optimizer == {
+        "promp": ("lvc", "adam", 5, 0.0005),
+        "lsf": ("lsf", "adam", 5, 0.0005),
+        "maml_trpo": ("maml", "trpo", 1, 0.0),
+        "emaml_trpo": ("emaml", "trpo", 1, 0.0),
+        "dice_vpg": ("dice", "adam", 1, 0.0),
+    }
+    promp = cheetah["promp"]
+    assert (promp.tasks, promp.trajectories, promp.horizon) == (40, 20, 100)
+    assert (promp.inner_learning_rate, promp.outer_learning_rate, promp.clip) == (0.1, 0.001, 0.3)
+    assert cheetah["maml_trpo"].trust_region == 0.01
+
+
 # --- extends -----------------------------------------------------------------------------------
 
 

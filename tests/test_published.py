@@ -58,16 +58,35 @@ def test_keeps_returns_curves_paths_and_where_they_came_from(files, tmp_path):
     assert described["machine"]["cores"] >= 1
 
 
+def other_algorithm(path) -> None:
+    pd.read_parquet(path).assign(algorithm="maml").to_parquet(path)
+
+
 def elsewhere(path) -> None:
     """Another environment's file."""
     pd.read_parquet(path).assign(environment="PointGoal").to_parquet(path)
 
 
+def test_without_published_numbers_curves_alone_are_kept(files, tmp_path):
+    kinds = ("curves", "policies", "benchmarks", "source")
+    archive(**{kind: files[kind] for kind in kinds}, output=tmp_path / "kept")
+    name = RUN["environment"]
+    kept = {path.name for path in (tmp_path / "kept").iterdir()}
+    assert kept == {f"{name}_curves.parquet", f"{name}.json"}
+    described = json.loads((tmp_path / "kept" / f"{name}.json").read_text())
+    assert (described["source"], described["core_hours"]) == ("a paper", [0.5, 1.5])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda files: files["curves"].pop(), "curves' seeds"),
-        (lambda files: files["evaluations"].pop(), "evaluations' seeds"),
+        (
+            lambda files: files["curves"].pop(),
+            "runs is maml_trpo seed 0; give those of the policies, maml_trpo seed 0, maml_trpo",
+        ),
+        (lambda files: files["evaluations"].pop(), "returns' runs"),
+        (lambda files: other_algorithm(files["curves"][0]), "curves' runs is maml seed 0"),
+        (lambda files: files.update(evaluations=()), "no evaluation rows"),
         (lambda files: elsewhere(files["paths"]), "files of one environment"),
         (lambda files: elsewhere(files["curves"][1]), "files of one environment"),
         (lambda files: files.update(published_deviations=(1.0,)), "3 numbers, one an inner step"),

@@ -231,7 +231,10 @@ def claim_tables(config: Mapping, archive: str = "archive") -> dict[str, list[st
         for (environment, algorithm), run in runs.items()
         if algorithm == mujoco["algorithm"] and run.inner_steps == 1
     ]
-    kept = [f"{archive}/{environment}_returns.parquet" for environment in config["published"]]
+
+    def kept(kind: str, environments: Iterable[str]) -> list[str]:
+        paths = [f"{archive}/{environment}_{kind}.parquet" for environment in environments]
+        return [path for path in paths if Path(path).exists()]
 
     def of_seeds(environment: str, folder: str) -> list[str]:
         of_run = f"{results}/train/{environment}/{folder}"
@@ -261,7 +264,8 @@ def claim_tables(config: Mapping, archive: str = "archive") -> dict[str, list[st
             path for e, a, size in study_runs(config) for path in of_seeds(e, f"{a}/N{size}")
         ],
         "evaluation": [f"{results}/evaluate/{e}/{a}.parquet" for e, a in runs],
-        "published": [path for path in kept if Path(path).exists()],
+        "published": kept("returns", config["published"]),
+        "comparison": kept("curves", config["comparison"]),
     }
 
 

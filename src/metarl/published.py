@@ -1,9 +1,9 @@
-"""The archive of runs that reproduce published numbers: too long to be made anew every time.
+"""The archive of runs that reproduce published results: too long to be made anew every time.
 
-An environment's archive is four files: ENVIRONMENT_returns.parquet, the held-out returns with the
-published ones beside them; ENVIRONMENT_curves.parquet, the learning curves;
-ENVIRONMENT_paths.parquet, where the bodies went (of the first seed); ENVIRONMENT.json, the settings
-they came from, with the versions and the machine of whoever archived them.
+An environment's archive is ENVIRONMENT_curves.parquet, the learning curves, and ENVIRONMENT.json,
+the settings they came from, with the versions and the machine of whoever archived them. Where
+numbers were published, ENVIRONMENT_returns.parquet has the held-out returns with the published ones
+beside them, and ENVIRONMENT_paths.parquet where the bodies went (of the first seed).
 """
 
 import json
@@ -18,7 +18,6 @@ import pandas as pd
 
 from metarl.errors import InputError
 from metarl.results import columns, tables
-from metarl.results.writer import write_table
 from metarl.settings import require
 from metarl.storage import require_writable, unpack_arrays, write_parquet, write_text
 
@@ -26,59 +25,59 @@ PACKAGES = ("metarl", "mujoco", "gymnasium", "tensorflow", "tensorflow-probabili
 
 
 def archive(
-    evaluations: Sequence[Path],
     curves: Sequence[Path],
     policies: Sequence[Path],
     benchmarks: Sequence[Path],
-    paths: Path,
-    published_returns: Sequence[float],
-    published_deviations: Sequence[float],
     source: str,
     output: Path,
+    evaluations: Sequence[Path] = (),
+    paths: Path | None = None,
+    published_returns: Sequence[float] = (),
+    published_deviations: Sequence[float] = (),
 ) -> None:
     """Writes an environment's archive.
 
     Args:
-      evaluations: parquet files of `metarl evaluate`, a seed each.
-      curves: parquet files of `metarl train`, likewise.
+      curves: parquet files of `metarl train`, a run each.
       policies: the policies (.npz), which tell the settings, likewise.
-      benchmarks: Snakemake's benchmark files (.tsv) of the training runs, which tell the
-        core-hours, likewise.
+      benchmarks: Snakemake's benchmark files (.tsv) of the training jobs, which tell the
+        core-hours.
+      source: where the published results stand.
+      output: folder.
+      evaluations: parquet files of `metarl evaluate`, a run each; none where no numbers were
+        published.
       paths: parquet file of `metarl evaluate --paths`, of one seed.
       published_returns: mean over held-out tasks after 0, 1, 2, ... inner steps.
       published_deviations: their standard deviations over tasks.
-      source: where the published numbers stand.
-      output: folder.
 
     Raises:
-      InputError: a file that is missing or damaged, files of several environments, of different
-        seeds, or another number of published numbers than one an inner step.
+      InputError: a file that is missing or damaged, files of several environments, of other runs
+        than the policies, or another number of published numbers than one an inner step.
     """
-    returns = tables.read_some(columns.EVALUATION, evaluations)
-    training = tables.read_some(columns.TRAINING, curves)
-    positions = tables.read_some(columns.paths(task_size=1, position_size=1), [paths])
     settings = [unpack_arrays(path)[1] for path in policies]
+    kept = {"curves": tables.read_some(columns.TRAINING, curves)}
+    published = published_returns, published_deviations
+    if evaluations or any(published):
+        returns = tables.read_some(columns.EVALUATION, evaluations)
+        kept["returns"] = beside_published(returns, *published)
+    runs = {f"{of_run.get('algorithm')} seed {of_run.get('seed')}" for of_run in settings}
+    for kind, frame in kept.items():
+        given = set(frame["algorithm"] + " seed " + frame["seed"].astype(str))
+        allowed = f"those of the policies, {', '.join(sorted(runs))}"
+        require(given == runs, f"the {kind}' runs", ", ".join(sorted(given)), allowed)
+    if paths:
+        tables.read_some(columns.paths(task_size=1, position_size=1), [paths])  # the least it has
+        kept["paths"] = pd.read_parquet(paths)
     names = sorted(
-        {str(of_run.get("environment")) for of_run in settings}
-        | {*returns["environment"], *training["environment"], *positions["environment"]}
+        {str(of_run.get("environment")) for of_run in settings}.union(
+            *(frame["environment"] for frame in kept.values())
+        )
     )
     require(len(names) == 1, "the files' environment", ", ".join(names), "files of one environment")
-    seeds = {of_run.get("seed") for of_run in settings}
-    for kind, frame in (("evaluations", returns), ("curves", training)):
-        given = set(frame["seed"])
-        allowed = f"those of the policies, {seeds}"
-        require(given == seeds, f"the {kind}' seeds", sorted(given), allowed)
-    steps = int(returns["inner_step"].max()) + 1
-    for name, numbers in (
-        ("published_returns", published_returns),
-        ("published_deviations", published_deviations),
-    ):
-        require(len(numbers) == steps, name, list(numbers), f"{steps} numbers, one an inner step")
-    files = {
-        end: output / f"{names[0]}{end}"
-        for end in ("_returns.parquet", "_curves.parquet", "_paths.parquet", ".json")
-    }
-    require_writable(*files.values(), inputs=[*evaluations, *curves, *policies, *benchmarks, paths])
+    files = {kind: output / f"{names[0]}_{kind}.parquet" for kind in kept}
+    description = output / f"{names[0]}.json"
+    inputs = [*evaluations, *curves, *policies, *benchmarks, *([paths] if paths else [])]
+    require_writable(*files.values(), description, inputs=inputs)
     described = {
         "source": source,
         "settings": settings,
@@ -87,13 +86,27 @@ def archive(
         | {name: metadata.version(name) for name in PACKAGES},
         "machine": {"processor": processor(), "cores": os.cpu_count()},
     }
+    for kind, frame in kept.items():
+        write_parquet(frame, files[kind])
+    write_text(json.dumps(described, indent=2) + "\n", description)
+
+
+def beside_published(
+    returns: pd.DataFrame, means: Sequence[float], deviations: Sequence[float]
+) -> pd.DataFrame:
+    """The table columns.PUBLISHED: held-out returns and the published numbers of each inner step.
+
+    Raises:
+      InputError: another number of published numbers than one an inner step.
+    """
+    steps = int(returns["inner_step"].max()) + 1
+    for name, numbers in (("published_returns", means), ("published_deviations", deviations)):
+        require(len(numbers) == steps, name, list(numbers), f"{steps} numbers, one an inner step")
     step = returns["inner_step"].to_numpy()
-    returns["published_return"] = np.asarray(published_returns)[step]
-    returns["published_deviation"] = np.asarray(published_deviations)[step]
-    write_table(columns.PUBLISHED, returns, files["_returns.parquet"])
-    write_table(columns.TRAINING, training, files["_curves.parquet"])
-    write_parquet(pd.read_parquet(paths), files["_paths.parquet"])
-    write_text(json.dumps(described, indent=2) + "\n", files[".json"])
+    return returns.assign(
+        published_return=np.asarray(means, float)[step],
+        published_deviation=np.asarray(deviations, float)[step],
+    )
 
 
 def cpu_seconds(benchmark: Path) -> float:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from metarl.claims import Files, check_claims, criteria, write_claims
+from metarl.claims.model import UNDECIDED, Measurement, repetitions_needed
 from metarl.claims.published import PUBLISHED
 from metarl.errors import InputError, RunError
 from metarl.results import columns
@@ -27,7 +28,7 @@ EXACT = ["1", "2-bias", "2-variance", "3-exact", "leave-one-out", "lsf-bias-rate
 TRAINED = ["3-training", "adaptation"]
 SAMPLED = [f"{kind}-{at}" for kind in (1, 2, 3, "floor") for at in ("monte-carlo", "mujoco")]
 OTHERS = ["3-improvement", "3-signal", "4", "training-by-n", "dice-over-lvc", "controls"]
-OTHERS += [f"published-{environment}" for environment in PUBLISHED]
+OTHERS += [*(f"published-{environment}" for environment in PUBLISHED), "published-order"]
 CONTROL = "metarl.audit.controls:doubled"
 AS_CLAIMED = {  # estimator: relative bias and its slope, slope of the variance
     "unbiased": (1e-15, 0.0, 1.0),
@@ -132,6 +133,20 @@ def published_frame(seeds=3, gain=7.0):
     return frame.assign(published_return=7.0 * frame["inner_step"], published_deviation=2.0)
 
 
+def comparison_frame(seeds=3, emaml=0.0):
+    """promp and maml_trpo end at 10 + seed, lsf at 12, dice_vpg at seed, emaml_trpo at `emaml`."""
+    ends = {"promp": 10.0, "maml_trpo": 10.0, "lsf": 12.0, "dice_vpg": 0.0, "emaml_trpo": emaml}
+    estimators = {"promp": "lvc", "maml_trpo": "maml", "lsf": "lsf", "dice_vpg": "dice"}
+
+    def mean_return(row):
+        over = row["inner_step"] == 1 and row["iteration"] >= 8
+        spread = row["seed"] * (row["algorithm"] != "emaml_trpo")
+        return ends[row["algorithm"]] + spread if over else -99.0
+
+    axes = {"iteration": range(10), "inner_step": range(2)}
+    return runs(estimators | {"emaml_trpo": "emaml"}, seeds, axes, mean_return)
+
+
 def sampled_frame(sizes=(4, 8, 16, 32), **changed):
     """Inner variances as claimed; squared biases with intervals around them; dice deviates 1.6
     times as much as lvc."""
@@ -220,6 +235,7 @@ TABLES = {
     "study": columns.TRAINING,
     "evaluation": columns.EVALUATION,
     "published": columns.PUBLISHED,
+    "comparison": columns.TRAINING,
 }
 EVERYTHING = {
     "exact": exact_frame,
@@ -230,6 +246,7 @@ EVERYTHING = {
     "study": study_frame,
     "evaluation": evaluation_frame,
     "published": published_frame,
+    "comparison": comparison_frame,
 }
 
 
@@ -782,3 +799,38 @@ def test_published_returns_hold_within_or_above_the_interval(judge):
     assert one["low"] < one["value"] < one["high"]
     assert judge(published=published_frame(seeds=1))[name]["measurements"][0]["low"] is None
     assert judge()[name]["verdict"] == "undecided"
+
+
+def test_the_order_of_published_algorithms(judge):
+    """Paired differences of 10 from dice_vpg, of 10 + seed - emaml from emaml_trpo; that promp is
+    behind lsf and level with maml_trpo decides nothing."""
+    claim = judge(comparison=comparison_frame())["published-order"]
+    assert claim["verdict"] == "reproduced"
+    assert len(claim["measurements"]) == 2 * 6
+    place = {"place": "PointGoal"}
+    assert only_measurement(claim, **place, subject="promp - dice_vpg")["value"] == 10.0
+    over_emaml = only_measurement(claim, **place, subject="maml_trpo - emaml_trpo")
+    assert over_emaml["low"] <= over_emaml["value"] == 11.0 <= over_emaml["high"]
+    lead = only_measurement(claim, **place, subject="lsf - promp")
+    assert (lead["value"], lead["outcome"]) == (2.0, "reported")
+    whole = comparison_frame()
+    for other, verdict in (
+        (comparison_frame(emaml=11.0), "undecided"),
+        (comparison_frame(emaml=13.0), "not reproduced"),
+        (comparison_frame(seeds=2), "undecided"),
+        (whole[whole["algorithm"] != "maml_trpo"], "undecided"),
+    ):
+        assert judge(comparison=other)["published-order"]["verdict"] == verdict
+
+
+def test_what_a_decision_takes_is_told_by_the_end_beyond_the_bound():
+    """Of a skewed interval too, it takes more repetitions than there were."""
+    for value, low, high, takes in (
+        (0.14, 0.0, 0.23, 1188),  # 1024 (0.14 / 0.13)^2
+        (-0.1, -0.2, 0.1, 3386),  # 1024 (0.2 / 0.11)^2
+    ):
+        skewed = Measurement("a", "b", "c", UNDECIDED, value, low, high)
+        said = repetitions_needed(skewed, 0.01, 1024)
+        assert said == f"a decision would take about {takes}"
+    at_bound = Measurement("a", "b", "c", UNDECIDED, 0.01, 0.0, 0.2)
+    assert repetitions_needed(at_bound, 0.01, 9).startswith("no number")

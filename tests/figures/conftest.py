@@ -175,6 +175,7 @@ def tables_of(
         "learning_curves": training_frame,
         "adaptation": evaluation_frame,
         "published_returns": published_frame,
+        "comparison": training_frame,
         "point_paths": paths_frame,
         "torso_positions": paths_frame,
     }

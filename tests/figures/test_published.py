@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from metarl.figures import point_paths, published_returns, torso_positions
+from metarl.figures import comparison, point_paths, published_returns, torso_positions
 
 
 def test_returns_stand_beside_published_ones(published_frame, write):
@@ -26,6 +26,24 @@ def test_policies_along_training_are_faint_lines(published_frame, write):
     faint = [line for line in axis.get_lines() if line.get_alpha() == 0.3]
     assert len(faint) == 3
     np.testing.assert_allclose(faint[0].get_ydata(), np.array([0, 10, 20, 30]) - 3.0)
+
+
+def test_a_comparison_shows_means_over_seeds_and_every_seed(training_frame, write):
+    run = training_frame[["environment", "algorithm", "seed"]].eq(["PointGoal", "third", 1])
+    late = training_frame["iteration"] >= 3
+    training_frame.loc[run.all(axis=1) & late, "mean_return"] = np.nan
+    figure = comparison.draw(write(training_frame))
+    assert [axis.get_title() for axis in figure.axes] == ["HalfCheetahDir", "PointGoal"]
+    axis = figure.axes[1]
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:1] == ["first"]
+    seeds = [line for line in axis.get_lines() if line.get_alpha() == 0.3]
+    means = [line for line in axis.get_lines() if line.get_alpha() != 0.3]
+    assert len(seeds) == 3 * 3
+    np.testing.assert_allclose(seeds[2].get_ydata(), [2, 12, 22, 32, 42])
+    np.testing.assert_allclose(means[0].get_xdata(), [1000, 2000, 3000, 4000, 5000])
+    np.testing.assert_allclose(means[0].get_ydata(), [1, 11, 21, 31, 41])
+    np.testing.assert_array_equal(means[2].get_ydata()[3:], [np.nan, np.nan])
+    assert (means[3].get_marker(), means[3].get_xdata()[0]) == ("x", 4000)
 
 
 def test_paths_begin_at_the_origin_and_goals_are_stars(paths_frame, write):

@@ -274,6 +274,14 @@ def test_claims_take_the_tables_of_the_workflow(fresh, monkeypatch):
     }
 
 
+def test_promps_comparison_is_the_training_of_its_scale(fresh):
+    plan = planned(fresh, "--configfile", "config/promp.yaml", target="comparison")
+    environments = ("HalfCheetahDir", "HopperRandParams")
+    trained = {f"train_{environment}": 5 for environment in environments}
+    assert plan == {**trained, "archive_comparison": len(environments)}
+    assert environments == tuple(read_configuration(fresh / "config/config.yaml")["comparison"])
+
+
 @pytest.mark.parametrize(("scale", "runs"), [("config", (12, 4)), ("smoke", (3, 3))])
 def test_runs_with_published_settings_are_made_on_request_alone(fresh, scale, runs):
     """`all`'s own jobs are counted above; none is theirs, though an edit may have outdated them."""

@@ -10,6 +10,7 @@ rule judge_claims:
         study=CLAIMED["study"],
         evaluation=CLAIMED["evaluation"],
         published=CLAIMED["published"],
+        comparison=CLAIMED["comparison"],
     output:
         report(
             f"{FIGURES}/claims.md",

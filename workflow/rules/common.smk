@@ -96,6 +96,7 @@ TABLES = {  # by the kind that metarl.figures names
     "studied": STUDIED_TABLES,
     "evaluation": EVALUATION_TABLES,
     "archived_returns": CLAIMED["published"],
+    "compared": CLAIMED["comparison"],
     **ARCHIVED_PATHS,
 }
 # a figure of tables that a scale does not have is not drawn
@@ -147,3 +148,13 @@ def kept_policies(wildcards):
     folder = f"{RESULTS}/published/{wildcards.environment}"
     stem = f"{folder}/seed_{wildcards.seed}_iteration_"
     return [f"{stem}{number}.npz" for number in range(KEPT_EVERY, iterations, KEPT_EVERY)]
+
+
+def compared_runs(wildcards, ending):
+    """The files of all training runs of an environment, in the order of the algorithms."""
+    return expand(
+        f"{RESULTS}/train/{RUN}.{ending}",
+        environment=wildcards.environment,
+        algorithm=config["algorithms"],
+        seed=SEEDS[wildcards.environment],
+    )

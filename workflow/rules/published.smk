@@ -1,7 +1,10 @@
 # Runs with published settings. They take core-hours, so `all` does not make them: it draws and judges
 # what is kept of them in ARCHIVE, which no rule claims as output. `published` keeps them there at the
-# default scale, and below the results at others and in other directories.
-KEPT = ARCHIVE if AT_HOME and RESULTS == "results/default" else f"{RESULTS}/archive"
+# default scale, `comparison` at that of config/promp.yaml, and both below the results elsewhere.
+KEPT, COMPARISON = (
+    ARCHIVE if AT_HOME and RESULTS == results else f"{RESULTS}/archive"
+    for results in ("results/default", "results/promp")
+)
 
 
 rule published:
@@ -83,3 +86,33 @@ rule archive_published:
         " --policies {input.policies} --benchmarks {params.benchmarks} --paths {input.paths}"
         " --published-returns {params.returns} --published-deviations {params.deviations}"
         " --source {params.source:q} --output {params.folder} > {log} 2>&1"
+
+
+# Of all algorithms of this scale, as train.smk makes them.
+rule comparison:
+    input:
+        expand(f"{RESULTS}/comparison/{{environment}}/archived", environment=ENVIRONMENTS),
+
+
+rule archive_comparison:
+    input:
+        sources("metarl.published"),
+        curves=lambda wildcards: compared_runs(wildcards, "parquet"),
+        policies=lambda wildcards: compared_runs(wildcards, "npz"),
+    output:
+        touch(f"{RESULTS}/comparison/{{environment}}/archived"),
+    log:
+        f"{LOGS}/comparison/{{environment}}/archive.log",
+    params:
+        benchmarks=lambda wildcards: expand(
+            f"{BENCHMARKS}/train/{wildcards.environment}/{{algorithm}}.tsv",
+            algorithm=config["algorithms"],
+        ),
+        source="Rothfuss et al. 2019, figure 2; jonasrothfuss/ProMP",
+        folder=COMPARISON,
+    message:
+        "archive of the comparison on {wildcards.environment}"
+    shell:
+        "metarl archive --curves {input.curves} --policies {input.policies}"
+        " --benchmarks {params.benchmarks} --source {params.source:q} --output {params.folder}"
+        " > {log} 2>&1"

@@ -22,7 +22,6 @@ import contextlib
 import importlib
 import math
 import os
-import pickle
 import random
 import sys
 import time
@@ -242,12 +241,13 @@ class Repeats:
                 )
 
 
-def random_states() -> dict[str, bytes]:
-    """The states of the generators that code shares with everyone."""
-    states = {"random": random.getstate(), "numpy.random": np.random.get_state()}
+def random_states() -> dict[str, tuple | bytes]:
+    """The states of the generators that code shares with everyone, to compare."""
+    kind, keys, *position = np.random.get_state()
+    states = {"random": random.getstate(), "numpy.random": (kind, keys.tobytes(), *position)}
     if "torch" in sys.modules:
-        states["torch"] = sys.modules["torch"].get_rng_state().numpy()
-    return {name: pickle.dumps(state) for name, state in states.items()}
+        states["torch"] = sys.modules["torch"].get_rng_state().numpy().tobytes()
+    return states
 
 
 def nearest(

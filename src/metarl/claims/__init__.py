@@ -40,6 +40,7 @@ CLAIMS: tuple[Callable[[Evidence], Claim], ...] = (  # in the order of the page
     training.adaptation_pays,
     sampled.dice_over_lvc,
     *map(published.reaches_published_returns, published.PUBLISHED),
+    published.order_of_algorithms,
     sampled.negative_controls,
 )
 
@@ -56,6 +57,7 @@ class Files:
     study: Sequence[Path] = ()
     evaluation: Sequence[Path] = ()
     published: Sequence[Path] = ()
+    comparison: Sequence[Path] = ()
 
 
 def judge_claims(criteria: Mapping[str, float], files: Files) -> tuple[list[Claim], Evidence]:
@@ -86,6 +88,7 @@ def judge_claims(criteria: Mapping[str, float], files: Files) -> tuple[list[Clai
         study=rows(columns.TRAINING, files.study),
         evaluation=rows(columns.EVALUATION, files.evaluation),
         published=rows(columns.PUBLISHED, files.published),
+        comparison=rows(columns.TRAINING, files.comparison),
     )
     return [claim(evidence) for claim in CLAIMS], evidence
 

@@ -36,6 +36,7 @@ class Evidence:
       study: runs at other N.
       evaluation: held-out returns of the runs of `training`.
       published: held-out returns of runs with published settings.
+      comparison: curves of a published comparison of algorithms.
     """
 
     criteria: Criteria
@@ -47,6 +48,7 @@ class Evidence:
     study: pd.DataFrame
     evaluation: pd.DataFrame
     published: pd.DataFrame
+    comparison: pd.DataFrame
 
     @property
     def problems(self) -> list[str]:
@@ -112,15 +114,17 @@ def judge_interval(low: float, high: float, least: float, most: float = math.inf
 
 
 def repetitions_needed(measurement: Measurement, bound: float, repetitions: int) -> str:
-    """What a decision would take: as many repetitions as bring an end of the interval to `bound`.
+    """What a decision would take: as many repetitions as bring the end beyond `bound` to it.
 
-    The width of an interval falls with the root of their number; the value is taken as it is.
+    Each end of an interval nears the value with the root of their number; the value is taken as it
+    is.
     """
     distance = abs(measurement.value - bound)
-    half = (measurement.high - measurement.low) / 2
+    end = measurement.low if measurement.value > bound else measurement.high
     if not distance > 0:
         return "no number of repetitions decides a value at the bound"
-    return f"a decision would take about {math.ceil(repetitions * (half / distance) ** 2)}"
+    margin = abs(measurement.value - end)
+    return f"a decision would take about {math.ceil(repetitions * (margin / distance) ** 2)}"
 
 
 def with_interval(measurement: Measurement, draws: np.ndarray, confidence: float) -> Measurement:

@@ -302,28 +302,28 @@ class Evaluate(Command):
 
 @dataclass(frozen=True)
 class Archive(Command):
-    """Keeps runs with published settings: returns beside the published ones, curves and paths."""
+    """Keeps runs with published settings: curves, and returns beside the published ones."""
 
     needs_tensorflow: ClassVar[bool] = False
 
-    evaluations: tuple[Path, ...]
-    """Parquet files of `evaluate`, a seed each."""
     curves: tuple[Path, ...]
-    """Parquet files of `train`, likewise."""
+    """Parquet files of `train`, a run each."""
     policies: tuple[Path, ...]
     """Policies (.npz) of `train`, likewise."""
     benchmarks: tuple[Path, ...]
-    """Snakemake's benchmark files (.tsv) of `train`, likewise."""
-    paths: Path
-    """Parquet file of `evaluate --paths`, of one seed."""
-    published_returns: tuple[float, ...]
-    """Published mean over tasks after 0, 1, 2, ... inner steps."""
-    published_deviations: tuple[float, ...]
-    """Published standard deviations over tasks."""
+    """Snakemake's benchmark files (.tsv) of the jobs that trained."""
     source: str
-    """Where the published numbers stand."""
+    """Where the published results stand."""
     output: Path
     """Folder."""
+    evaluations: tuple[Path, ...] = ()
+    """Parquet files of `evaluate`, a run each, where numbers were published."""
+    paths: Path | None = None
+    """Parquet file of `evaluate --paths`, of one seed."""
+    published_returns: tuple[float, ...] = ()
+    """Published mean over tasks after 0, 1, 2, ... inner steps."""
+    published_deviations: tuple[float, ...] = ()
+    """Published standard deviations over tasks."""
 
     def run(self) -> None:
         from metarl.published import archive
@@ -382,6 +382,8 @@ class Claims(Command):
     """Parquet files of `evaluate`."""
     published: tuple[Path, ...] = ()
     """Parquet files of returns that `archive` wrote."""
+    comparison: tuple[Path, ...] = ()
+    """Parquet files of the curves of a published comparison that `archive` wrote."""
     check: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write nothing; exit status 1 where a verdict or a criterion is not as in claims.json."""
 

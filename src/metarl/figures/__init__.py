@@ -66,6 +66,7 @@ FIGURES = (
         "Published numbers",
         "Returns beside published ones",
     ),
+    Drawing("comparison", ("compared",), "Published numbers", "ProMP's comparison of algorithms"),
     Drawing("point_paths", ("point_paths",), "Published numbers", "Paths of the point"),
     Drawing(
         "torso_positions", ("torso_positions",), "Published numbers", "How far the cheetahs run"
