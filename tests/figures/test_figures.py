@@ -5,19 +5,23 @@ import inspect
 import struct
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jinja2
 import matplotlib
 import pandas as pd
 import pytest
 from matplotlib.text import Text
 
 from metarl import figures
+from metarl.configuration import read_configuration
 from metarl.errors import InputError
 from metarl.figures import style
 
-REPORT = Path(__file__).parents[2] / "workflow" / "report"
+ROOT = Path(__file__).parents[2]
+REPORT = ROOT / "workflow" / "report"
 MATRIX = "estimator_matrix"  # of two kinds of tables: test_estimator_matrix.py
 every_figure = pytest.mark.parametrize("name", [name for name in figures.NAMES if name != MATRIX])
 
@@ -102,6 +106,19 @@ def test_every_figure_has_a_module_and_a_caption_and_no_caption_is_left_over():
         module = importlib.import_module(f"metarl.figures.{figure.name}")
         assert hasattr(module, "table") == figure.table
         assert ("confidence" in inspect.signature(module.draw).parameters) == figure.intervals
+
+
+@pytest.mark.parametrize("scale", ["config", "smoke", "paper", "promp"])
+def test_captions_quote_what_every_configuration_has(scale):
+    config = read_configuration(ROOT / f"config/{scale}.yaml")
+    strict = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    captions = {
+        path.stem: strict.from_string(path.read_text()).render(snakemake=Namespace(config=config))
+        for path in REPORT.glob("*.rst")
+    }
+    if scale == "config":
+        assert "32 on bandit, 128 on chain;" in captions["convergence"]
+        assert "10 on PointGoal, 5 on HalfCheetahDir, 10 on ReacherGoal." in captions["adaptation"]
 
 
 @pytest.mark.parametrize("name", ["learning_curves", "adaptation", "sample_sizes"])
