@@ -1,8 +1,10 @@
 """Advantages: the linear feature baseline, generalized advantage estimates and their scale.
 
-Every estimator sees the same first-order inner gradient. For lambda = 1 and discounted weights of
-states the undiscounted reward-to-go of `rewards` below is exactly `advantages`, so the reward-based
-estimators (dice, leave_one_out) and the advantage-based ones differ in their score weights alone.
+For lambda = 1 and discounted weights of states the undiscounted reward-to-go of `rewards` below is
+exactly `advantages`: every estimator sees the same inner gradient, and the reward-based ones (dice,
+leave_one_out) and the advantage-based ones differ in their score weights alone. Uniform weights, as
+published, change the advantages and not the rewards: dice then adapts by another gradient, and the
+score terms of unbiased, emaml and leave_one_out are those of discounted rewards.
 """
 
 from typing import NamedTuple
@@ -143,10 +145,9 @@ def trajectories(
 
     advantages = gamma^t A^GAE_t / sigma, rewards = gamma^t delta_t / sigma and score_rewards =
     gamma^t r_t / sigma, with the baseline's temporal-difference errors delta_t and, per task, sigma
-    the standard deviation of the advantages.
-    Nothing is subtracted after the baseline: a mean removed from A but not from r would tear them
-      apart. Uniform
-    weights of states change the advantages alone: dice's rewards no longer sum to them.
+    the standard deviation of the advantages. Nothing is subtracted after the baseline: a mean
+    removed from A but not from r would tear them apart. Uniform weights of states change the
+    advantages alone: dice's rewards no longer sum to them.
 
     Args:
       rollout: K x N x T steps.

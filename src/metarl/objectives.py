@@ -72,7 +72,9 @@ def improvement_and_kl(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The surrogate's improvement and the KL divergence at parameters [K, P]: [] each.
 
-    The means over tasks of mean_it (ratio_it - 1) A_it and of mean_it KL(behaviour || pi).
+    The means over tasks of mean_it (ratio_it - 1) A_it and of mean_it KL(behaviour || pi). At
+    theta'(theta) the former's gradient in theta is maml's estimate: without score terms, of which
+    jonasrothfuss/ProMP (meta_policy_search/meta_algos/trpo_maml.py, line 144) adds E-MAML's.
     """
     gains = (likelihood_ratios(policy, parameters, batch) - 1.0) * batch.advantages
     improvement = tf.reduce_sum(step_weights(batch, averaging) * gains, axis=[1, 2])

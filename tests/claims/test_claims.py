@@ -28,7 +28,8 @@ EXACT = ["1", "2-bias", "2-variance", "3-exact", "leave-one-out", "lsf-bias-rate
 TRAINED = ["3-training", "adaptation"]
 SAMPLED = [f"{kind}-{at}" for kind in (1, 2, 3, "floor") for at in ("monte-carlo", "mujoco")]
 OTHERS = ["3-improvement", "3-signal", "4", "training-by-n", "dice-over-lvc", "controls"]
-OTHERS += [*(f"published-{environment}" for environment in PUBLISHED), "published-order"]
+OTHERS += [*(f"published-{environment}" for environment in PUBLISHED), "promp-ahead"]
+OTHERS += ["promp-order"]
 CONTROL = "metarl.audit.controls:doubled"
 AS_CLAIMED = {  # estimator: relative bias and its slope, slope of the variance
     "unbiased": (1e-15, 0.0, 1.0),
@@ -134,8 +135,9 @@ def published_frame(seeds=3, gain=7.0):
 
 
 def comparison_frame(seeds=3, emaml=0.0):
-    """promp and maml_trpo end at 10 + seed, lsf at 12, dice_vpg at seed, emaml_trpo at `emaml`."""
-    ends = {"promp": 10.0, "maml_trpo": 10.0, "lsf": 12.0, "dice_vpg": 0.0, "emaml_trpo": emaml}
+    """promp ends at 15 + seed, maml_trpo at 10 + seed, lsf at 12 + seed, dice_vpg at seed,
+    emaml_trpo at `emaml`."""
+    ends = {"promp": 15.0, "maml_trpo": 10.0, "lsf": 12.0, "dice_vpg": 0.0, "emaml_trpo": emaml}
     estimators = {"promp": "lvc", "maml_trpo": "maml", "lsf": "lsf", "dice_vpg": "dice"}
 
     def mean_return(row):
@@ -423,6 +425,19 @@ def test_the_gain_by_sample_size(judge, gain, verdict):
     assert judged["value"] == pytest.approx(gain)
 
 
+def test_a_gain_names_the_diverged_runs_of_both(judge):
+    study, lost = study_frame(), []
+    for estimator, size in (("unbiased", 80), ("lsf", 5)):
+        run = (study["estimator"] == estimator) & (study["sample_size"] == size)
+        lost.append(run & (study["seed"] == 1))
+    training = training_frame().assign(algorithm=lambda frame: frame["estimator"])
+    for rows, name in zip(lost, ("N = 80 seed 1", "N = 5 seed 1"), strict=True):
+        spoilt = study.assign(mean_return=study["mean_return"].mask(rows))
+        claim = judge(study=spoilt, training=training)["training-by-n"]
+        judged = only_measurement(claim, subject="gain of lsf at N = 80 - at N = 5")
+        assert judged["note"].startswith(f"diverged, counted as the worst return: {name}")
+
+
 def test_slopes_of_the_iterations(judge):
     """Known slopes 1 and 0, up to the spacing of the evaluated iterations, 1/16 octave."""
     claim = judge(convergence=convergence_frame())["4"]
@@ -651,7 +666,7 @@ def test_runs_without_a_common_seed_are_undecided(judge):
     training.loc[training["estimator"] == "unbiased", "seed"] += 10
     claim = judge(training=training)["3-training"]
     assert claim["verdict"] == "undecided"
-    assert {one["note"] for one in claim["measurements"]} == {"no seed in common"}
+    assert {one["note"] for one in claim["measurements"]} == {"no seed with a run of both"}
 
 
 @pytest.mark.parametrize("bad", [np.nan, -np.inf, np.inf])
@@ -802,25 +817,28 @@ def test_published_returns_hold_within_or_above_the_interval(judge):
 
 
 def test_the_order_of_published_algorithms(judge):
-    """Paired differences of 10 from dice_vpg, of 10 + seed - emaml from emaml_trpo; that promp is
-    behind lsf and level with maml_trpo decides nothing."""
-    claim = judge(comparison=comparison_frame())["published-order"]
-    assert claim["verdict"] == "reproduced"
-    assert len(claim["measurements"]) == 2 * 6
+    """promp ends 5 above maml_trpo and 15 above dice_vpg, and 15 + seed - emaml above emaml_trpo;
+    what is reported beside decides nothing."""
+    claims = judge(comparison=comparison_frame())
+    first, order = claims["promp-ahead"], claims["promp-order"]
+    assert (len(first["measurements"]), len(order["measurements"])) == (2 * 4, 2 * 4)
     place = {"place": "PointGoal"}
-    assert only_measurement(claim, **place, subject="promp - dice_vpg")["value"] == 10.0
-    over_emaml = only_measurement(claim, **place, subject="maml_trpo - emaml_trpo")
+    assert only_measurement(first, **place, subject="promp - maml_trpo")["value"] == 5.0
+    assert only_measurement(order, **place, subject="promp - dice_vpg")["value"] == 15.0
+    over_emaml = only_measurement(order, **place, subject="maml_trpo - emaml_trpo")
     assert over_emaml["low"] <= over_emaml["value"] == 11.0 <= over_emaml["high"]
-    lead = only_measurement(claim, **place, subject="lsf - promp")
-    assert (lead["value"], lead["outcome"]) == (2.0, "reported")
+    lead = only_measurement(first, **place, subject="lsf - promp")
+    assert (lead["value"], lead["outcome"]) == (-3.0, "reported")
     whole = comparison_frame()
-    for other, verdict in (
-        (comparison_frame(emaml=11.0), "undecided"),
-        (comparison_frame(emaml=13.0), "not reproduced"),
-        (comparison_frame(seeds=2), "undecided"),
-        (whole[whole["algorithm"] != "maml_trpo"], "undecided"),
+    for other, wanted in (
+        (whole, ("reproduced", "reproduced")),
+        (comparison_frame(emaml=13.0), ("reproduced", "not reproduced")),
+        (comparison_frame(emaml=18.0), ("not reproduced", "not reproduced")),
+        (comparison_frame(seeds=2), ("undecided", "undecided")),
+        (whole[whole["algorithm"] != "maml_trpo"], ("undecided", "undecided")),
     ):
-        assert judge(comparison=other)["published-order"]["verdict"] == verdict
+        judged = judge(comparison=other)
+        assert (judged["promp-ahead"]["verdict"], judged["promp-order"]["verdict"]) == wanted
 
 
 def test_what_a_decision_takes_is_told_by_the_end_beyond_the_bound():

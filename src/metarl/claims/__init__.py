@@ -40,7 +40,8 @@ CLAIMS: tuple[Callable[[Evidence], Claim], ...] = (  # in the order of the page
     training.adaptation_pays,
     sampled.dice_over_lvc,
     *map(published.reaches_published_returns, published.PUBLISHED),
-    published.order_of_algorithms,
+    published.promp_is_ahead,
+    published.promp_and_maml_are_ahead,
     sampled.negative_controls,
 )
 

@@ -113,6 +113,13 @@ def judge_interval(low: float, high: float, least: float, most: float = math.inf
     return FAILS if high < least or most < low else UNDECIDED
 
 
+def margin_towards(measurement: Measurement, bound: float) -> float:
+    """How far the interval reaches from the value towards `bound`."""
+    if measurement.value > bound:
+        return measurement.value - measurement.low
+    return measurement.high - measurement.value
+
+
 def repetitions_needed(measurement: Measurement, bound: float, repetitions: int) -> str:
     """What a decision would take: as many repetitions as bring the end beyond `bound` to it.
 
@@ -120,10 +127,9 @@ def repetitions_needed(measurement: Measurement, bound: float, repetitions: int)
     is.
     """
     distance = abs(measurement.value - bound)
-    end = measurement.low if measurement.value > bound else measurement.high
     if not distance > 0:
         return "no number of repetitions decides a value at the bound"
-    margin = abs(measurement.value - end)
+    margin = margin_towards(measurement, bound)
     return f"a decision would take about {math.ceil(repetitions * (margin / distance) ** 2)}"
 
 

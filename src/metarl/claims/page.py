@@ -142,7 +142,13 @@ def _how_to_read(evidence: Evidence) -> list[str]:
     )
     returns = (
         "Intervals of returns are percentile bootstrap intervals over seeds. With three seeds such"
-        " an interval is about their range."
+        " an interval is about their range, and those of few seeds are narrower than they say: one"
+        " that is to hold the mean in 19 of 20 cases does so, of normal data, in 15 with 3 seeds,"
+        " 17 with 5 and 18 with 10."
+    )
+    published = (
+        "Published returns are judged by the mean over the seeds that were run, be it one, and not"
+        " by an interval: the criterion was declared so."
     )
     divergence = (
         "A return that is not finite, of a run that diverged, counts as the worst return seen in"
@@ -152,7 +158,7 @@ def _how_to_read(evidence: Evidence) -> list[str]:
         "`snakemake` commands run the default scale; `--configfile config/paper.yaml` is another."
     )
     criteria = f"SHA-256 of the declared criteria: `{hash_criteria(evidence.criteria)}`."
-    notes = (reproduced, slopes, returns, divergence, commands, criteria)
+    notes = (reproduced, slopes, returns, published, divergence, commands, criteria)
     return ["## How to read this page", "", *(f"- {note}" for note in notes)]
 
 

@@ -30,6 +30,7 @@ from metarl.claims.model import (
     Measurement,
     audited,
     judge_interval,
+    margin_towards,
     repetitions_needed,
 )
 from metarl.results import rates, tables
@@ -44,6 +45,10 @@ SLOPES = {
 INNER_VARIANCE = (
     "The inner variance is Var E[g_hat | X], without the part of the outer batch, which is a floor"
     " that no number of inner samples lowers."
+)
+LSF_HAS_SOME = (
+    "At this N the O(1/N) bias of lsf, reported beside, can be above the bound too: that a bias"
+    " stays for ever is what the exact and the Monte Carlo level show."
 )
 
 
@@ -155,6 +160,7 @@ def bias_floors(level: str) -> Callable[[Evidence], Claim]:
                     for name in ("lsf", "dice")
                 ),
             ],
+            remarks=[LSF_HAS_SOME] if level == "mujoco" else [],
         )
 
     return claim
@@ -276,7 +282,7 @@ def decided(measurement: Measurement, least: float, most: float, replicates: int
     if outcome != UNDECIDED:
         return measurement
     bound = min((least, most), key=lambda end: abs(end - measurement.value))
-    margin = (measurement.high - measurement.low) / 2
+    margin = margin_towards(measurement, bound)
     takes = repetitions_needed(measurement, bound, replicates)
     note = f"tells {margin:.2g} from the bound with {replicates} replicates; {takes}"
     return replace(measurement, note="; ".join(filter(None, [measurement.note, note])))

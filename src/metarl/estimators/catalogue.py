@@ -48,8 +48,8 @@ def maml(step: InnerStep) -> tf.Tensor:
 def lvc(step: InnerStep) -> tf.Tensor:
     """The cross term of a step with itself: autodiff through the likelihood-ratio inner loss.
 
-    Section 4 of its paper. Equals lsf where no other step's score correlates with A_it d_it; else
-    a bias floor. Variance O(1/N).
+    Section 4 of its paper. Has lsf's mean where no other step's score correlates with A_it d_it;
+    else a bias floor. Variance O(1/N).
     """
     return step.constant * step.batch.advantages * step.score_products
 

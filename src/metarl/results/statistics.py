@@ -2,7 +2,8 @@
 
 Over seeds, these are the independent repetitions: intervals resample seeds, never tasks,
 trajectories or iterations. Fewer than three seeds have no interval. With three, a 95% percentile
-interval is about the range of the seeds, which is all that three numbers can tell.
+interval is the range of the seeds, which is all that three numbers can tell. It holds the mean less
+often than 95%: of normal data in 75% of cases with 3 seeds, 84% with 5 and 90% with 10.
 """
 
 from collections.abc import Callable

@@ -165,7 +165,11 @@ class MetaObjective:
         return product
 
     def improvement_and_kl(self, parameters: np.ndarray, shards: Shards) -> tuple[float, float]:
-        """The surrogate's improvement over the policy that acted, and the post-update mean KL."""
+        """The surrogate's improvement over the policy that acted, and the post-update mean KL.
+
+        Of every estimator the surrogate without its score term, maml's: see
+        `objectives.improvement_and_kl`.
+        """
         theta = self._copies(tf.constant(parameters), shards)
         improvement, kl = mean_of_shards(
             self.map_shards(lambda batches: self._compiled_measures(theta, batches), shards)
