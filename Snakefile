@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.logging import logger
 from snakemake.utils import min_version
 
-from metarl.configuration import read_configuration, require_scale
+from metarl.configuration import read_configuration, require_compared, require_scale
 from metarl.errors import InputError
 
 min_version("9.27")
@@ -27,6 +27,8 @@ try:
     config = read_configuration(FILES[0], workflow.config_settings.config)
     if "paper_figures" in sys.argv:  # Snakemake knows its targets later than this
         require_scale(config, Path(workflow.basedir, "config/config.yaml"))
+    if "comparison" in sys.argv:
+        require_compared(config)
 except InputError as error:
     logger.error(str(error))
     sys.exit(2)

@@ -112,6 +112,7 @@ def test_the_settings_of_published_benchmarks():
         horizon=200,
         hidden_sizes=(64, 64),
         inner_learning_rate=0.1,
+        state_weighting="uniform",
         outer_optimizer="trpo",
     )
 
@@ -418,6 +419,7 @@ def changed(*changes: tuple[tuple, object]) -> dict:
             [(("audit", "mujoco", "pilot"), 5)],
             "audit.mujoco.rates: pilot is 5; give 0, or an integer from 3 to replicates, 4",
         ),
+        ([(("comparison",), ["Ant"])], "comparison: unknown environment 'Ant'; choose one of "),
         # what has to go together
         (
             [(("sample_size_study", "trajectories"), [9])],

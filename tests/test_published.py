@@ -52,7 +52,7 @@ def test_keeps_returns_curves_paths_and_where_they_came_from(files, tmp_path):
     assert (pd.read_parquet(f"{stem}_curves.parquet")["kl"] == 0.01).all()  # not only what is drawn
     assert pd.read_parquet(f"{stem}_paths.parquet")["x"].tolist() == [0.5]
     described = json.loads((tmp_path / "kept" / f"{RUN['environment']}.json").read_text())
-    assert described["core_hours"] == [0.5, 1.5]
+    assert described["core_hours"] == {"benchmarks_0": 0.5, "benchmarks_1": 1.5}
     assert described["settings"] == [RUN | {"seed": 0}, RUN | {"seed": 1}]
     assert {"mujoco", "tensorflow", "python"} <= set(described["versions"])
     assert described["machine"]["cores"] >= 1
@@ -74,7 +74,10 @@ def test_without_published_numbers_curves_alone_are_kept(files, tmp_path):
     kept = {path.name for path in (tmp_path / "kept").iterdir()}
     assert kept == {f"{name}_curves.parquet", f"{name}.json"}
     described = json.loads((tmp_path / "kept" / f"{name}.json").read_text())
-    assert (described["source"], described["core_hours"]) == ("a paper", [0.5, 1.5])
+    assert (described["source"], described["core_hours"]) == (
+        "a paper",
+        {"benchmarks_0": 0.5, "benchmarks_1": 1.5},
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,10 +85,13 @@ def test_without_published_numbers_curves_alone_are_kept(files, tmp_path):
     [
         (
             lambda files: files["curves"].pop(),
-            "runs is maml_trpo seed 0; give those of the policies, maml_trpo seed 0, maml_trpo",
+            "curves are of maml_trpo seed 0; give those of the policies, maml_trpo seed 0, maml",
         ),
-        (lambda files: files["evaluations"].pop(), "returns' runs"),
-        (lambda files: other_algorithm(files["curves"][0]), "curves' runs is maml seed 0"),
+        (lambda files: files["evaluations"].pop(), "the returns are of maml_trpo seed 0; give"),
+        (
+            lambda files: other_algorithm(files["curves"][0]),
+            "the curves are of maml seed 0, maml_trpo seed 1",
+        ),
         (lambda files: files.update(evaluations=()), "no evaluation rows"),
         (lambda files: elsewhere(files["paths"]), "files of one environment"),
         (lambda files: elsewhere(files["curves"][1]), "files of one environment"),

@@ -102,6 +102,16 @@ def require_scale(config: Mapping, path: Path) -> None:
         )
 
 
+def require_compared(config: Mapping) -> None:
+    """Raises InputError unless a configuration trains what the published comparison is of."""
+    missing = [name for name in config["comparison"] if name not in config["environments"]]
+    if missing:
+        raise InputError(
+            f"comparison archives runs in {_join(config['comparison'])}, and {_join(missing)} is no"
+            " environment of this configuration; give --configfile config/promp.yaml"
+        )
+
+
 def seeds(config: Mapping, environment: str) -> list[int]:
     """The seeds of an environment's runs: its own or those of all, moved by base_seed."""
     stated = config["environments"][environment].get("seeds", config["seeds"])
@@ -457,6 +467,9 @@ def _check_names(config: Mapping) -> None:
         for name in names:
             if name not in known:
                 raise InputError(f"{key}: got {name!r}; allowed: {_join(known)}")
+    for name in config["comparison"]:
+        with _at("comparison"):
+            environments.entry_point(name)
 
 
 def _check_audits(config: Mapping) -> None:

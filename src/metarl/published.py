@@ -41,7 +41,7 @@ def archive(
       curves: parquet files of `metarl train`, a run each.
       policies: the policies (.npz), which tell the settings, likewise.
       benchmarks: Snakemake's benchmark files (.tsv) of the training jobs, which tell the
-        core-hours.
+        core-hours, by the names of the files.
       source: where the published results stand.
       output: folder.
       evaluations: parquet files of `metarl evaluate`, a run each; none where no numbers were
@@ -63,8 +63,11 @@ def archive(
     runs = {f"{of_run.get('algorithm')} seed {of_run.get('seed')}" for of_run in settings}
     for kind, frame in kept.items():
         given = set(frame["algorithm"] + " seed " + frame["seed"].astype(str))
-        allowed = f"those of the policies, {', '.join(sorted(runs))}"
-        require(given == runs, f"the {kind}' runs", ", ".join(sorted(given)), allowed)
+        if given != runs:
+            raise InputError(
+                f"the {kind} are of {', '.join(sorted(given))}; give those of the policies,"
+                f" {', '.join(sorted(runs))}"
+            )
     if paths:
         tables.read_some(columns.paths(task_size=1, position_size=1), [paths])  # the least it has
         kept["paths"] = pd.read_parquet(paths)
@@ -81,7 +84,7 @@ def archive(
     described = {
         "source": source,
         "settings": settings,
-        "core_hours": [cpu_seconds(path) / 3600.0 for path in benchmarks],
+        "core_hours": {path.stem: cpu_seconds(path) / 3600.0 for path in benchmarks},
         "versions": {"python": platform.python_version()}
         | {name: metadata.version(name) for name in PACKAGES},
         "machine": {"processor": processor(), "cores": os.cpu_count()},

@@ -282,6 +282,14 @@ def test_promps_comparison_is_the_training_of_its_scale(fresh):
     assert environments == tuple(read_configuration(fresh / "config/config.yaml")["comparison"])
 
 
+def test_other_scales_have_no_comparison(fresh):
+    result = snakemake(fresh, "--dry-run", target="comparison")
+    assert result.returncode == 2
+    (line,) = [text for text in result.stdout.splitlines() if "profile" not in text]
+    assert line.startswith("comparison archives runs in HalfCheetahDir, HopperRandParams, and Hopp")
+    assert line.endswith("give --configfile config/promp.yaml")
+
+
 @pytest.mark.parametrize(("scale", "runs"), [("config", (12, 4)), ("smoke", (3, 3))])
 def test_runs_with_published_settings_are_made_on_request_alone(fresh, scale, runs):
     """`all`'s own jobs are counted above; none is theirs, though an edit may have outdated them."""

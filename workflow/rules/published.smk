@@ -91,7 +91,7 @@ rule archive_published:
 # Of all algorithms of this scale, as train.smk makes them.
 rule comparison:
     input:
-        expand(f"{RESULTS}/comparison/{{environment}}/archived", environment=ENVIRONMENTS),
+        expand(f"{RESULTS}/comparison/{{environment}}/archived", environment=config["comparison"]),
 
 
 rule archive_comparison:

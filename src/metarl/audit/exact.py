@@ -30,7 +30,7 @@ from metarl.adaptation import adapt
 from metarl.audit.problems import FiniteProblem, problem
 from metarl.audit.settings import MOST_ENUMERATED, ExactSettings
 from metarl.audit.text import text
-from metarl.errors import InputError
+from metarl.errors import InputError, RunError
 from metarl.estimators import Estimator, estimator, meta_gradient
 from metarl.outer_values import ClosedForm, Sampled, Totals
 from metarl.progress import Progress
@@ -226,14 +226,14 @@ class ExactAudit:
         """One row an estimator: bias, relative bias, variance and ||grad J_N|| at one N.
 
         Raises:
-          InputError: an estimate is not finite.
+          RunError: an estimate is not finite.
         """
         probabilities, truth, estimates = self.estimates(sample_size)
         for entry, estimate in zip(self.entries, estimates, strict=True):
             if not np.isfinite(estimate).all():
-                raise InputError(
-                    f"{entry.name} is not finite at N = {sample_size} on {self.problem.name}; "
-                    "what it returns has a NaN or an infinity"
+                raise RunError(
+                    f"{entry.name} is not finite at N = {sample_size} on {self.problem.name}: what"
+                    " it returns has a NaN or an infinity; mend it, or leave it out"
                 )
         return [
             {

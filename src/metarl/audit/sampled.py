@@ -250,7 +250,8 @@ def rows(
     for name, estimates in (*gradients.items(), *(practical or {}).items()):
         if not np.isfinite(estimates).all():
             raise RunError(
-                f"{name} is not finite at {where}; what it returns has a NaN or an infinity"
+                f"{name} is not finite at {where}: what it returns has a NaN or an infinity; mend"
+                " it, or leave it out"
             )
     summary = summarize(gradients, generator, confidence, practical)
     return [

@@ -92,7 +92,10 @@ class WholeGradient:
 
     def no_weights(self, step: object) -> tf.Tensor:
         """Raises InputError: what needs score weights cannot use a whole gradient."""
-        raise InputError(f"estimator {self.name!r} is a whole gradient: it has no score weights")
+        raise InputError(
+            f"estimator {self.name!r} is a whole gradient: it has no score weights; use it in audit"
+            " exact, audit mujoco or train, or give a function of score weights"
+        )
 
     def not_compiled(self) -> InputError:
         """What to say where estimators are compiled into something larger."""

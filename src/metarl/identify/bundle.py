@@ -336,7 +336,8 @@ def _step(arrays: Arrays, number: int, tasks: int, policy: Policy) -> dict[str, 
         actions = integers(arrays, f"{prefix}actions", shape)
         if actions.max() >= policy.action_size:
             raise InputError(
-                f"{prefix}actions has {actions.max()}; the network has {policy.action_size} outputs"
+                f"{prefix}actions has {actions.max()}; the network has {policy.action_size}"
+                " outputs: number actions from 0, or correct hidden_sizes or parameters"
             )
         return step | {"actions": np.eye(policy.action_size)[actions]}
     step["actions"] = floats(arrays, f"{prefix}actions", (*shape, policy.action_size))
