@@ -26,7 +26,7 @@ CAUSAL = np.where(LAG <= 0, 1.0, 0.5)
 KEEPS = {  # cells (t, t') of the weights, 1 as in LSF
     "lsf": (np.ones((STEPS, STEPS)), "every t'"),
     "dice": (CAUSAL, "every t', rewards from t on"),
-    "loaded_dice": (CAUSAL * 0.75 ** np.abs(LAG), "every t', discounted by distance"),
+    "loaded_dice": (CAUSAL * 0.9 ** np.abs(LAG), "every t', discounted by distance"),
     "lvc": (np.eye(STEPS), "t' = t only"),
     "maml": (np.zeros((STEPS, STEPS)), "none"),
     "fomaml": (np.zeros((STEPS, STEPS)), "none, nor the inner Jacobian"),

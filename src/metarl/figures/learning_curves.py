@@ -55,10 +55,8 @@ def _draw_curve(
     axis: Axes, rows: pd.DataFrame, look: style.Look, offset: float, confidence: float
 ) -> bool:
     """Draws one algorithm, markers shifted by `offset` in [0, 1); says whether a seed diverged."""
-    table = tables.by_seed(rows, "iteration")
-    returns = table.to_numpy().T  # [seeds, iterations]
-    # Seeds differ in steps only where trajectories may end early.
-    steps = rows.groupby("iteration")["environment_steps"].median()[table.index].to_numpy()
+    table = tables.by_seed(rows, "environment_steps")
+    steps, returns = table.index.to_numpy(), table.to_numpy().T  # [seeds, iterations]
     centre = statistics.interquartile_mean(returns)
     low, high = statistics.bootstrap_interval(returns, statistics.interquartile_mean, confidence)
     spacing = max(1, len(steps) // MARKERS)

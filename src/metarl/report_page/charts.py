@@ -128,8 +128,8 @@ def _environment_chart(environment: str, rows: pd.DataFrame, looks: dict) -> Fig
 
 def _curves(algorithm: str, rows: pd.DataFrame, look: style.Look) -> list[Scatter]:
     """The seeds, then the mean over them."""
-    returns = tables.by_seed(rows, "iteration")  # [iterations, seeds]
-    steps = rows.groupby("iteration")["environment_steps"].median()[returns.index].to_numpy()
+    returns = tables.by_seed(rows, "environment_steps")  # [iterations, seeds]
+    steps = returns.index.to_numpy()
     shown = np.unique(np.linspace(0, len(steps) - 1, MOST_POINTS).round().astype(int))
     finite = np.where(np.isfinite(returns), returns, np.nan)[shown]
     name, steps = escape(algorithm), steps[shown]

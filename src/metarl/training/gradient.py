@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from metarl.adaptation import adapt
 from metarl.estimators import Estimator, meta_gradient
 from metarl.estimators.algebra import inner_chain, trajectory_shares
 from metarl.estimators.catalogue import other_tasks_mean
@@ -333,10 +332,7 @@ class MetaObjective:
         return Sampled(self.policy, batch, self.settings.averaging, None, parameters).value()
 
     def _sample_size(self, parameters: tf.Tensor, batches: list[Trajectories]) -> tf.Tensor:
-        *inner_batches, outer_batch = batches
-        after = parameters
-        for batch in inner_batches:
-            before, after = after, adapt(self.policy, after, batch, self.settings.inner)
+        (*_, before, after), (*_, batch, outer_batch) = self._chain(parameters, batches)
         shares = trajectory_shares(self.policy, before, batch, self.settings.inner)
         outer = Sampled(self.policy, outer_batch, self.settings.averaging, None, after)
         return tf.reduce_mean(outer.effective_sample_size(shares))
