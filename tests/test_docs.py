@@ -1,4 +1,4 @@
-"""The pages of docs/: their links lead somewhere, and their commands exist."""
+"""The pages of docs/ and the README: their links lead somewhere; commands of docs/ exist."""
 
 import re
 from pathlib import Path
@@ -7,10 +7,11 @@ import pytest
 
 from metarl.cli.commands import COMMANDS
 
-DOCS = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+ROOT = Path(__file__).parents[1]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
 
 
-@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*DOCS, ROOT / "README.md"], ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         path, _, heading = link.partition("#")
