@@ -242,9 +242,9 @@ def test_bad_input_to_the_real_command(folder):
         ),
         (
             "3e38 --averaging trajectories",
-            "task 1, trajectory 0, step 0: the action is not finite",
+            "label on PointGoal: the parameters are not finite after inner step 1; lower inner_",
         ),
-        ("1e300", "task 0, trajectory 0, step 0: the action is not finite"),
+        ("1e300", "lower inner_learning_rate, which is 1e+300"),
     ],
 )
 def test_a_run_that_cannot_go_on(folder, eta, message):
