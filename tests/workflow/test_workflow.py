@@ -481,7 +481,7 @@ def test_the_report_quotes_the_configuration(finished):
     result = snakemake(finished, *SMOKE, "--report", "report.html")
     assert result.returncode == 0, result.stdout
     report = (finished / "report.html").read_text()
-    for quoted in ("4 tasks x", "problem: 4, 8, 16, 32.", "Seeds: 0.", "0.95 confidence"):
+    for quoted in ("4 tasks x", "problem: 4, 8, 16, 32.", "Seeds: 0, where", "0.95 confidence"):
         assert quoted in report
     assert f'href=\\"{SMOKE_FIGURES}/index.html\\"' in report  # from beside it
 
