@@ -52,6 +52,7 @@ def audit_exact(
 
     Raises:
       InputError: an unknown name, or more samples than can be enumerated.
+      RunError: an estimate is not finite.
     """
     import pandas as pd
 

@@ -13,7 +13,7 @@ from metarl.audit import limit, monte_carlo
 from metarl.audit.exact import ExactAudit
 from metarl.audit.problems import problem
 from metarl.audit.settings import ConvergenceSettings, LimitSettings, MonteCarloSettings
-from metarl.errors import InputError
+from metarl.errors import InputError, RunError
 from metarl.estimators import CATALOGUE, estimator, meta_gradient
 from metarl.estimators.algebra import inner_chain
 from metarl.outer_values import ClosedForm, Sampled, Totals
@@ -203,7 +203,7 @@ def test_what_cannot_work_is_one_line(theirs, compiled, penalty, message):
 
 
 def test_a_result_that_is_not_finite_is_named_as_what_it_is(theirs):
-    with pytest.raises(InputError, match="what it returns has a NaN") as error:
+    with pytest.raises(RunError, match="what it returns has a NaN") as error:
         ExactAudit(problem("bandit"), [estimator("whole_gradients:not_a_number")]).run(2)
     assert "weights" not in str(error.value)
 
