@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from metarl.figures import style
 from metarl.results import columns, tables
@@ -27,9 +26,7 @@ def draw(paths: Sequence[Path | str]) -> Figure:
     environments = sorted(training["environment"].unique())
     diverged = []
     with style.context():
-        figure, axes = style.environment_panels(
-            environments, "environment steps", "post-adaptation return\n(sum of rewards)"
-        )
+        figure, axes = style.curve_panels(environments)
         for axis, environment in zip(axes, environments, strict=True):
             rows = training[training["environment"] == environment]
             for algorithm, of_algorithm in rows.groupby("algorithm"):
@@ -39,7 +36,5 @@ def draw(paths: Sequence[Path | str]) -> Figure:
                 axis.plot(steps, by_seed, color=look.colour, alpha=0.3, linewidth=0.6, zorder=1)
                 axis.plot(steps, mean, markevery=max(1, len(steps) // MARKERS), **look.marks)
                 diverged.append(style.mark_divergence(axis, steps, mean.to_numpy(), look))
-            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-            axis.xaxis.set_major_locator(MaxNLocator(4))
         style.shared_legend(figure, looks, any(diverged))
     return figure

@@ -12,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from metarl.figures import style
 from metarl.results import columns, statistics, tables
@@ -30,9 +29,7 @@ def draw(paths: Sequence[Path | str], confidence: float) -> Figure:
     looks = style.algorithm_looks(training)
     environments = sorted(training["environment"].unique())
     with style.context():
-        figure, axes = style.environment_panels(
-            environments, "environment steps", "post-adaptation return\n(sum of rewards)"
-        )
+        figure, axes = style.curve_panels(environments)
         diverged = [
             _draw_curve(axis, rows, look, place / len(looks), confidence)
             for axis, environment in zip(axes, environments, strict=True)
@@ -41,8 +38,6 @@ def draw(paths: Sequence[Path | str], confidence: float) -> Figure:
         ]
         for axis in axes:
             style.compress_far_returns(axis)
-            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-            axis.xaxis.set_major_locator(MaxNLocator(4))
         style.shared_legend(figure, looks, any(diverged))
     return figure
 

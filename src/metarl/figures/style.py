@@ -17,7 +17,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import (
+    EngFormatter,
+    FixedLocator,
+    MaxNLocator,
+    NullLocator,
+    ScalarFormatter,
+)
 
 SINGLE_COLUMN = 3.3
 DOUBLE_COLUMN = 6.8
@@ -151,6 +157,17 @@ def environment_panels(
         axis.set_xlabel(label_x)
         if i % columns == 0:
             axis.set_ylabel(label_y)
+    return figure, axes
+
+
+def curve_panels(environments: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """`environment_panels` of post-adaptation returns against environment steps."""
+    figure, axes = environment_panels(
+        environments, "environment steps", "post-adaptation return\n(sum of rewards)"
+    )
+    for axis in axes:
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.xaxis.set_major_locator(MaxNLocator(4))
     return figure, axes
 
 
