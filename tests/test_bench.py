@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from metarl import bench
 from metarl.configuration import read_configuration, training_runs
 from metarl.environments import make
 from metarl.errors import InputError
+from metarl.published import processor
 
 SMOKE = Path(__file__).parents[1] / "config" / "smoke.yaml"
 
@@ -40,6 +42,7 @@ def test_reports_throughputs_and_their_ratio(small):
     assert report["ratio_iteration_to_raw"] == pytest.approx(iteration / raw)
     assert report["settings"]["horizon"] == 5
     assert report["settings"]["threads"] == 2
+    assert report["machine"] == {"processor": processor(), "cores": os.cpu_count()}
     for prefix in ("trpo", "full_trpo", "promp"):
         assert report[f"ratio_{prefix}_iteration_to_raw"] == pytest.approx(
             report[f"{prefix}_iteration_env_steps_per_second"] / raw

@@ -24,6 +24,7 @@ from metarl.environments.mujoco_batch import MujocoVectorEnv
 from metarl.environments.vector import positive_integer
 from metarl.errors import RunError
 from metarl.progress import announce
+from metarl.published import processor
 from metarl.settings import TrainingSettings
 
 ENVIRONMENT = "HalfCheetahDir"
@@ -37,7 +38,7 @@ REFERENCE = "lsf"  # whose actions raw physics and the vector environment repeat
 ESTIMATORS = ("maml", REFERENCE, "lvc", "dice", "leave_one_out")
 RUNS = {
     **{name: {"estimator": name} for name in ESTIMATORS},
-    "trpo": {"estimator": "maml", "outer_optimizer": "trpo", "fisher_stride": 5},
+    "trpo": {"estimator": "maml", "outer_optimizer": "trpo", "fisher_stride": 10},
     "full_trpo": {"estimator": "maml", "outer_optimizer": "trpo"},
     "promp": {"estimator": "lvc", "outer_epochs": 5, "inner_kl_coefficient": 5e-4},
 }
@@ -60,7 +61,7 @@ def bench(threads: int, configuration: Path | None = None) -> dict:
       raw_env_steps_per_second, vector_env_steps_per_second, ratio_vector_to_raw.
       iteration_env_steps_per_second, ratio_iteration_to_raw: of lsf with one Adam step.
       trpo_iteration_env_steps_per_second, ratio_trpo_iteration_to_raw: of maml with TRPO whose
-        products with the Fisher matrix see one step in five.
+        products with the Fisher matrix see one step in ten.
       full_trpo_iteration_env_steps_per_second, ratio_full_trpo_iteration_to_raw: all steps.
       promp_iteration_env_steps_per_second, ratio_promp_iteration_to_raw: of lvc with five Adam
         steps.
@@ -71,7 +72,7 @@ def bench(threads: int, configuration: Path | None = None) -> dict:
       peak_memory_gib: of a process of `metarl train`.
       core_hours: of one run in each environment of the configuration, if one is given, and of its
         algorithms relative to the first.
-      settings, versions: what was run.
+      settings, machine, versions: what was run, and on what.
 
     Raises:
       InputError: threads is not a positive integer, or as
@@ -110,9 +111,9 @@ def bench(threads: int, configuration: Path | None = None) -> dict:
             "trajectories": TRAJECTORIES,
             "horizon": HORIZON,
             "threads": threads,
-            "cpus": os.cpu_count(),
             "repeats": REPEATS,
         },
+        "machine": {"processor": processor(), "cores": os.cpu_count()},
         "versions": {"python": platform.python_version()}
         | {name: metadata.version(name) for name in ("numpy", "gymnasium", "mujoco", "tensorflow")},
     }

@@ -290,7 +290,7 @@ def test_other_scales_have_no_comparison(fresh):
     assert line.endswith("give --configfile config/promp.yaml")
 
 
-@pytest.mark.parametrize(("scale", "runs"), [("config", (12, 4)), ("smoke", (3, 3))])
+@pytest.mark.parametrize(("scale", "runs"), [("config", (14, 4)), ("smoke", (3, 3))])
 def test_runs_with_published_settings_are_made_on_request_alone(fresh, scale, runs):
     """`all`'s own jobs are counted above; none is theirs, though an edit may have outdated them."""
     plan = planned(fresh, "--configfile", f"config/{scale}.yaml", target="published")
