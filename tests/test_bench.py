@@ -22,7 +22,7 @@ def small(monkeypatch):
     for name, value in {
         "TASKS": 2,
         "TRAJECTORIES": 3,
-        "HORIZON": 5,
+        "HORIZON": 10,
         "SEGMENTS": 2,
         "REPEATS": 1,
         "MANY": 2,
@@ -40,7 +40,7 @@ def test_reports_throughputs_and_their_ratio(small):
     iteration = report["iteration_env_steps_per_second"]
     assert iteration > 0
     assert report["ratio_iteration_to_raw"] == pytest.approx(iteration / raw)
-    assert report["settings"]["horizon"] == 5
+    assert report["settings"]["horizon"] == 10
     assert report["settings"]["threads"] == 2
     assert report["machine"] == {"processor": processor(), "cores": os.cpu_count()}
     for prefix in ("trpo", "full_trpo", "promp"):
