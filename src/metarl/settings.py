@@ -100,8 +100,8 @@ class TrainingSettings:
     """TRPO's largest mean KL divergence of a step."""
     fisher_stride: int = 1
     """TRPO's products with the Fisher matrix see one step of so many: 1, all (Finn et al. 2017); 5
-    in openai/baselines, trpo_mpi.py; a tenth of the data in Schulman et al. 2015, appendix C. The
-    line search sees all."""
+    in openai/baselines, trpo_mpi.py; a tenth of the data in Schulman's thesis (EECS-2016-217).
+    The line search sees all."""
     left_out: int = 0
     """Of leave_one_out: trajectories of an inner sample without which the outer batch is simulated
     again. 0: importance weights stand for that."""
