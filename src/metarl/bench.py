@@ -24,7 +24,7 @@ from metarl.environments.mujoco_batch import MujocoVectorEnv
 from metarl.environments.vector import positive_integer
 from metarl.errors import RunError
 from metarl.progress import announce
-from metarl.published import processor
+from metarl.published import machine
 from metarl.settings import TrainingSettings
 
 ENVIRONMENT = "HalfCheetahDir"
@@ -113,7 +113,7 @@ def bench(threads: int, configuration: Path | None = None) -> dict:
             "threads": threads,
             "repeats": REPEATS,
         },
-        "machine": {"processor": processor(), "cores": os.cpu_count()},
+        "machine": machine(),
         "versions": {"python": platform.python_version()}
         | {name: metadata.version(name) for name in ("numpy", "gymnasium", "mujoco", "tensorflow")},
     }

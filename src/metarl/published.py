@@ -87,7 +87,7 @@ def archive(
         "core_hours": {path.stem: cpu_seconds(path) / 3600.0 for path in benchmarks},
         "versions": {"python": platform.python_version()}
         | {name: metadata.version(name) for name in PACKAGES},
-        "machine": {"processor": processor(), "cores": os.cpu_count()},
+        "machine": machine(),
     }
     for kind, frame in kept.items():
         write_parquet(frame, files[kind])
@@ -127,8 +127,13 @@ def cpu_seconds(benchmark: Path) -> float:
         ) from None
 
 
-def processor() -> str:
-    """The processor's name, or the architecture where the system does not tell."""
+def machine() -> dict[str, str | int | None]:
+    """What this runs on: `processor`, by name or, where the system does not tell, architecture, and
+    `cores`."""
+    return {"processor": _processor(), "cores": os.cpu_count()}
+
+
+def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

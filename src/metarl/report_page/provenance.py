@@ -1,7 +1,6 @@
 """What made a page: settings, versions, machine and processor time."""
 
 import math
-import os
 import platform
 from collections import defaultdict
 from collections.abc import Sequence
@@ -47,8 +46,9 @@ def describe(scale: str, settings: str, benchmarks: dict[Path, str]) -> str:
 
 
 def _machine() -> str:
-    cores = os.cpu_count()
-    return element("p", f"Made on {published.processor()}, {cores} core{'s'[: cores != 1]}.")
+    machine = published.machine()
+    processor, cores = machine["processor"], machine["cores"]
+    return element("p", f"Made on {processor}, {cores} core{'s'[: cores != 1]}.")
 
 
 def _processor_time(benchmarks: dict[Path, str]) -> str:
